@@ -1,0 +1,30 @@
+package waybill
+
+import "time"
+
+// Message is what a service tells others. It is written into the outbox inside the caller's transaction and reaches
+// the broker exactly when that transaction commits.
+type Message struct {
+	// ID names the message for good: every copy of it carries the same ID. At most 128 printable ASCII characters.
+	// Defaults to a new UUIDv7, made by Publish.
+	ID string
+	// Topic is the destination name at the broker. Required.
+	Topic string
+	// Key is the ordering key: messages of one key reach the broker in commit order. Empty means no order.
+	Key string
+	// Type is the CloudEvents type, such as "order.created". Required.
+	Type string
+	// Payload is the body. nil is a tombstone (no body at all), which is not the same as an empty body.
+	Payload []byte
+	// ContentType describes Payload, such as "application/json". Defaults to "application/octet-stream" where a broker needs one.
+	ContentType string
+	// Headers are carried in order; names are unique.
+	Headers []Header
+	// Time is when the thing happened. Defaults to the moment of Publish by the database's clock.
+	Time time.Time
+	// DeliverAt asks for delivery later. Refused until scheduled messages exist.
+	DeliverAt time.Time
+}
+
+// Header is one name with one text value.
+type Header struct{ Name, Value string }
