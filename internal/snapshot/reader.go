@@ -1,0 +1,136 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/waybillhq/waybill/relay"
+)
+
+// Session is one unbroken session of the primary. Every method fails once the session is not the one it was: a crash of
+// the server gives the xids of unflushed transactions to new ones, and only an unbroken session proves that none came between.
+type Session interface {
+	// Look takes a snapshot S1 and, in the same statement, at most limit+1 rows visible in it and not in s0, by pos.
+	// More than limit means that the span is bigger and the rows are any of it. The statement has no xid of its own:
+	// one's own xid counts as visible.
+	Look(ctx context.Context, s0 Snapshot, limit, bytes int) (Look, error)
+	// Bounds returns, by index and in log order, one or two ranges of pos that hold all rows of the span s0..s1.
+	Bounds(ctx context.Context, s0, s1 Snapshot) ([]Range, error)
+	// Page returns the rows of the span s0..s1 within r, by pos, at most limit. cut tells that it stopped at bytes.
+	Page(ctx context.Context, s0, s1 Snapshot, r Range, limit, bytes int) (rows []relay.Message, cut bool, err error)
+	// Flush returns once the server's log is durable up to lsn.
+	Flush(ctx context.Context, lsn uint64) error
+}
+
+// Range is the rows with After < pos <= To.
+type Range struct{ After, To int64 }
+
+// Look is what Session.Look saw.
+type Look struct {
+	S1   Snapshot
+	LSN  uint64 // an end of the log taken after S1: when it is durable, all that S1 sees is
+	Rows []relay.Message
+	Cut  bool // stopped at bytes
+}
+
+// Reader reads span after span. It is not safe for concurrent use.
+type Reader struct {
+	session Session
+	cur     Cursor
+	inSpan  bool    // the span cur.S0..cur.S1 is being read page by page
+	ranges  []Range // what is left of it; nil: not known yet
+	started bool    // S1 covered S0 once
+}
+
+// NewReader returns a reader that goes on behind from.
+func NewReader(s Session, from Cursor) *Reader {
+	return &Reader{session: s, cur: from, inSpan: from.Last > 0}
+}
+
+// Next returns what comes next. An empty batch means that there is nothing at the moment; moved tells whether the position
+// changed all the same.
+func (r *Reader) Next(ctx context.Context, budget relay.Budget) (batch relay.Batch, moved bool, err error) {
+	if r.inSpan {
+		return r.page(ctx, budget)
+	}
+	look, err := r.session.Look(ctx, r.cur.S0, budget.Messages, budget.Bytes)
+	if err != nil {
+		return relay.Batch{}, false, err
+	}
+	if !look.S1.Covers(r.cur.S0) {
+		return relay.Batch{}, false, r.uncovered(look.S1)
+	}
+	r.started = true
+	if len(look.Rows) == 0 {
+		moved = !look.S1.Equal(r.cur.S0)
+		r.cur = Cursor{S0: look.S1}
+		return r.batch(nil, r.cur), moved, nil
+	}
+	if err := r.session.Flush(ctx, look.LSN); err != nil {
+		return relay.Batch{}, false, err
+	}
+	r.cur.S1 = look.S1
+	if look.Cut || len(look.Rows) > budget.Messages { // the rows are any of the span: read it from its beginning
+		r.inSpan, r.ranges = true, nil
+		return r.page(ctx, budget)
+	}
+	done := Cursor{S0: look.S1}
+	batch = r.batch(look.Rows, done)
+	r.cur = done
+	return batch, true, nil
+}
+
+// page reads on in a big span, which is never sorted as a whole: the primary key gives its order.
+func (r *Reader) page(ctx context.Context, budget relay.Budget) (batch relay.Batch, moved bool, err error) {
+	if r.ranges == nil {
+		if r.ranges, err = r.session.Bounds(ctx, r.cur.S0, r.cur.S1); err != nil {
+			return relay.Batch{}, false, err
+		}
+	}
+	for len(r.ranges) > 0 {
+		part := r.ranges[0]
+		part.After = max(part.After, r.cur.Last)
+		if part.After < part.To {
+			rows, cut, err := r.session.Page(ctx, r.cur.S0, r.cur.S1, part, budget.Messages, budget.Bytes)
+			if err != nil {
+				return relay.Batch{}, false, err
+			}
+			if len(rows) > 0 {
+				end := r.cur
+				end.Last = rows[len(rows)-1].Pos
+				if !cut && len(rows) < budget.Messages && len(r.ranges) == 1 {
+					end, r.inSpan = Cursor{S0: r.cur.S1}, false
+				}
+				batch = r.batch(rows, end)
+				r.cur = end
+				return batch, true, nil
+			}
+		}
+		r.ranges = r.ranges[1:]
+	}
+	r.cur, r.inSpan = Cursor{S0: r.cur.S1}, false
+	return r.batch(nil, r.cur), true, nil
+}
+
+// batch makes positions on demand: their text is needed once a save, not once a message.
+func (r *Reader) batch(rows []relay.Message, end Cursor) relay.Batch {
+	span := r.cur
+	return relay.Batch{Messages: rows, Position: func(n int) relay.Position {
+		at := end
+		if n < len(rows) {
+			at = Cursor{S0: span.S0, Last: rows[n-1].Pos, S1: span.S1}
+		}
+		return relay.Position(at.String())
+	}}
+}
+
+// uncovered reports a snapshot that does not see all that the cursor saw. The first look of a session already follows a
+// reload of the cursor, so there the server itself has gone back.
+func (r *Reader) uncovered(s1 Snapshot) error {
+	err := fmt.Errorf("waybill: WB1021 the server's snapshot %s does not see all that the cursor's %s saw: the database was restored to the past, "+
+		"or the cursor comes from another server. Try: compare the two, and start the relay with a cursor of its own", s1, r.cur.S0)
+	if r.started {
+		return err // reload once
+	}
+	return relay.Fatal(err)
+}

@@ -1,0 +1,389 @@
+package relay
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// core is the relay as a step machine: step takes what happened and returns what to do. It has no goroutine, clock, I/O or
+// unordered map inside, so that the simulation can drive the very code that runs in production. Times count from the
+// relay's start on a clock that never jumps.
+type core struct {
+	cfg      Config
+	maxBatch int
+	rand     *rand.Rand
+	broken   bug // simulation only: the known mistake to bring back
+	now      time.Duration
+	out      []action
+
+	phase   phase
+	end     ending // why a tenure ends, while draining
+	endErr  error
+	stop    bool // a person asked to stop
+	asked   time.Duration
+	lease   Lease
+	until   time.Duration // the lease is ours before this moment
+	owner   string        // who else owns the relay, when somebody does
+	nextTry time.Duration // of acquire
+	fails   int           // of source or store, in a row
+	nextRen time.Duration
+
+	// One of each may be under way.
+	acquiring, opening, opened, renewing, reading, saving, loading, sending bool
+
+	win      []*entry // everything read and not yet behind the saved cursor, in log order
+	done     int      // so many of win, from its front, are done
+	savedTo  int      // so many of win are behind the position of the save under way
+	bytes    int
+	inflight int
+	ready    []*entry
+	lanes    map[string]*lane
+	waiting  laneHeap // lanes that wait for a moment
+	toLoad   []*lane  // held lanes whose stored messages are wanted
+	held     int      // lanes with messages in the parked table
+
+	next      Save          // what the next save carries, but for the position
+	parking   []*entry      // the entries of next.Park
+	unsaved   []*lane       // the lanes of the parks in the save under way
+	savedAt   time.Duration // when the last save began
+	savePause time.Duration
+	finalSave bool // the last save of a tenure is done
+
+	confirmed   time.Duration // the last confirmation
+	streak      int           // temporary failures since
+	probeAt     time.Duration
+	publishedN  uint64
+	lastErr     string
+	everSuccess bool
+}
+
+type phase int
+
+const (
+	standby  phase = iota // not the owner
+	running               // the owner, reading and sending
+	draining              // the owner no longer, or not for long: waits for what is under way
+	stopped
+)
+
+// ending is why a tenure ends.
+type ending int
+
+const (
+	endReload ending = iota // source or store in doubt: throw away all memory, take the lease anew
+	endLost                 // somebody else owns the relay
+	endStop                 // a person asked
+	endFatal                // going on could break the promise
+)
+
+// bug names a known mistake. The simulation brings each back and must find it.
+type bug string
+
+const (
+	bugMarkBeforeConfirm bug = "mark before confirm"
+	bugTwoInFlight       bug = "two in flight per key"
+	bugHeldForgotten     bug = "held keys forgotten by a new owner"
+	bugHoldPinsWindow    bug = "hold that pins the window"
+)
+
+// What may happen.
+type (
+	event      any
+	evTick     struct{}
+	evStop     struct{}
+	evAcquired struct {
+		tenure Tenure
+		err    error
+	}
+	evOpened  struct{ err error }
+	evRenewed struct {
+		asked time.Duration
+		err   error
+	}
+	evRead struct {
+		batch Batch
+		err   error
+	}
+	evSent      struct{}
+	evConfirmed struct{ list []confirmation }
+	evSaved     struct {
+		took time.Duration
+		err  error
+	}
+	evHeld struct {
+		rows []Parked
+		err  error
+	}
+)
+
+type confirmation struct {
+	entry *entry
+	err   error
+}
+
+// What may be asked for.
+type (
+	action     any
+	actAcquire struct{}
+	actOpen    struct{ from Position }
+	actRenew   struct {
+		lease Lease
+		asked time.Duration
+	}
+	actRead struct{ budget Budget }
+	actSend struct {
+		entries []*entry
+		until   time.Duration // nothing may be written to the broker from then on
+	}
+	actSave struct {
+		lease Lease
+		save  Save
+	}
+	actLoad struct {
+		lease Lease
+		lane  string
+		limit int
+	}
+	actQuitRead struct{} // end the Read under way
+	actClose    struct{} // close the reader
+	actRelease  struct{ lease Lease }
+	actDone     struct{ err error }
+)
+
+func newCore(cfg Config, maxBatch int, rnd *rand.Rand) *core {
+	return &core{cfg: cfg, maxBatch: maxBatch, rand: rnd, lanes: map[string]*lane{}}
+}
+
+func (c *core) step(now time.Duration, ev event) []action {
+	c.now, c.out = now, nil
+	switch ev := ev.(type) {
+	case evTick:
+	case evStop:
+		c.stop = true
+		if c.phase == running {
+			c.drain(endStop, nil)
+		}
+	case evAcquired:
+		c.onAcquired(ev)
+	case evOpened:
+		c.opening = false
+		c.opened = ev.err == nil
+		c.check(ev.err)
+	case evRenewed:
+		c.renewing = false
+		if c.check(ev.err) {
+			c.until = ev.asked + c.cfg.Lease
+		}
+	case evRead:
+		c.onRead(ev)
+	case evSent:
+		c.sending = false
+	case evConfirmed:
+		for _, cf := range ev.list {
+			c.onConfirmed(cf.entry, cf.err)
+		}
+	case evSaved:
+		c.onSaved(ev)
+	case evHeld:
+		c.onHeld(ev)
+	}
+	c.advance()
+	return c.out
+}
+
+// advance asks for all that can be done now.
+func (c *core) advance() {
+	if c.phase == running && c.now >= c.until {
+		c.drain(endLost, fmt.Errorf("waybill: WB5003 the lease ran out: it could not be renewed in time"))
+	}
+	switch c.phase {
+	case standby:
+		if c.stop && !c.acquiring {
+			c.finish(nil)
+		} else if !c.acquiring && c.now >= c.nextTry {
+			c.acquiring, c.asked = true, c.now
+			c.do(actAcquire{})
+		}
+	case running:
+		c.renew()
+		if c.opened {
+			c.wakeLanes()
+			c.load()
+			c.dispatch()
+			c.save(false)
+			c.read()
+		}
+	case draining:
+		c.advanceDrain()
+	}
+}
+
+func (c *core) do(a action) { c.out = append(c.out, a) }
+
+func (c *core) onAcquired(ev evAcquired) {
+	c.acquiring = false
+	var other *HeldError
+	switch {
+	case ev.err == nil:
+		c.owner, c.fails, c.lastErr = c.cfg.Owner, 0, ""
+		c.lease, c.until, c.nextRen = ev.tenure.Lease, c.asked+c.cfg.Lease, c.asked+c.cfg.Lease/3
+		c.startTenure(ev.tenure)
+		if c.stop {
+			c.drain(endStop, nil)
+		}
+	case errors.As(ev.err, &other):
+		c.owner, c.fails = other.Owner, 0
+		c.nextTry = c.now + min(max(other.For, 10*time.Millisecond), time.Second)
+	case IsFatal(ev.err):
+		c.finish(ev.err)
+	default:
+		c.fail(ev.err)
+	}
+}
+
+func (c *core) startTenure(t Tenure) {
+	c.phase, c.opening = running, true
+	c.win, c.done, c.savedTo, c.bytes, c.inflight, c.ready = nil, 0, 0, 0, 0, nil
+	c.lanes, c.waiting, c.toLoad, c.held = map[string]*lane{}, nil, nil, 0
+	c.next, c.parking, c.unsaved, c.finalSave = Save{}, nil, nil, false
+	c.streak, c.savePause = 0, 0
+	if c.broken != bugHeldForgotten {
+		for _, stored := range t.Held {
+			l := &lane{name: laneName(stored), stage: laneHeld}
+			c.lanes[l.name] = l
+			c.held++
+			c.wait(l, c.now+c.jitter(time.Second))
+		}
+	}
+	c.do(actOpen{t.Position})
+}
+
+// check ends the tenure when a call to source or store failed, and tells whether it went well.
+func (c *core) check(err error) bool {
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, ErrLost):
+		c.drain(endLost, err)
+	case IsFatal(err):
+		c.drain(endFatal, err)
+	default:
+		c.drain(endReload, err)
+	}
+	return false
+}
+
+func (c *core) renew() {
+	if !c.renewing && c.now >= c.nextRen {
+		c.renewing, c.nextRen = true, c.now+c.cfg.Lease/3
+		c.do(actRenew{c.lease, c.now})
+	}
+}
+
+// drain begins the end of a tenure. The first reason stands, unless a graver one comes.
+func (c *core) drain(why ending, err error) {
+	if err != nil {
+		c.lastErr = err.Error()
+	}
+	switch {
+	case c.phase == running:
+		c.phase, c.end, c.endErr = draining, why, err
+		if c.reading {
+			c.do(actQuitRead{})
+		}
+	case c.phase == draining && (why == endFatal || c.end == endStop):
+		c.end, c.endErr = why, err
+	}
+}
+
+// advanceDrain waits for everything under way, saves once more where that makes sense, and leaves.
+// What is in flight ends soon, because no send outlives the send timeout.
+func (c *core) advanceDrain() {
+	if c.end == endStop {
+		c.renew()
+	}
+	if c.opening || c.renewing || c.reading || c.saving || c.loading || c.sending || c.inflight > 0 {
+		return
+	}
+	if c.end == endStop && c.opened && !c.finalSave {
+		c.finalSave = true
+		if c.save(true) {
+			return
+		}
+	}
+	c.opened = false
+	c.do(actClose{})
+	switch c.end {
+	case endStop, endFatal:
+		c.do(actRelease{c.lease})
+		c.finish(c.endErr)
+	case endLost:
+		c.phase, c.nextTry = standby, c.now+c.jitter(100*time.Millisecond)
+	case endReload:
+		c.phase = standby
+		c.fail(c.endErr)
+	}
+	if c.phase == standby {
+		c.advance()
+	}
+}
+
+func (c *core) finish(err error) {
+	c.phase = stopped
+	c.do(actDone{err})
+}
+
+// fail schedules the next try to become the owner: source or store are in trouble.
+func (c *core) fail(err error) {
+	c.lastErr = err.Error()
+	c.fails++
+	c.nextTry = c.now + c.backoff(c.fails, 3*time.Second)
+}
+
+// backoff is full jitter below a limit that doubles from 10 ms up to most.
+func (c *core) backoff(tries int, most time.Duration) time.Duration {
+	return c.jitter(min(10*time.Millisecond<<min(tries, 20), most))
+}
+
+func (c *core) jitter(below time.Duration) time.Duration {
+	return time.Duration(c.rand.Int64N(int64(below)) + 1)
+}
+
+// deadline is the moment at which step wants to be called with evTick, if nothing happens before; 0 means never.
+func (c *core) deadline() time.Duration {
+	var at time.Duration
+	soonest := func(t time.Duration) {
+		if t > c.now && (at == 0 || t < at) {
+			at = t
+		}
+	}
+	switch c.phase {
+	case standby:
+		soonest(c.nextTry)
+	case running:
+		soonest(c.until)
+		soonest(c.nextRen)
+		if len(c.waiting) > 0 {
+			soonest(c.waiting[0].until)
+		}
+		if len(c.ready) > 0 && c.streak >= gateAfter {
+			soonest(c.probeAt)
+		}
+		if c.dirty() && !c.saving {
+			soonest(c.saveDue())
+		}
+	case draining:
+		if c.end == endStop {
+			soonest(c.nextRen)
+		}
+	}
+	return at
+}
+
+func (c *core) wait(l *lane, at time.Duration) {
+	l.until = at
+	heap.Push(&c.waiting, l)
+}

@@ -1,0 +1,335 @@
+package relay
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// lane keeps the order of one key, across topics and reads: only the first message of its queue may be in flight.
+// A message without a key gets a lane of its own when it fails.
+type lane struct {
+	name    string // the key; for a message without one NUL and its pos (a key has no NUL)
+	queue   []*entry
+	stage   laneStage
+	rows    int // entries of queue that came from the parked table; they stand in front
+	more    bool
+	unsaved int // its messages in parks not yet saved
+	tries   int // failures in a row
+	failing time.Duration
+	failed  time.Duration // the newest failure
+	until   time.Duration // when it wants to be woken, while in core.waiting
+}
+
+type laneStage uint8
+
+const (
+	laneFlowing   laneStage = iota
+	laneHeld                // its messages go to the parked table, until the next try
+	laneGathering           // its messages queue in memory while those in the parked table are loaded
+	laneReleasing           // loaded messages stand in front of its queue
+)
+
+// laneName and stored translate between a lane's name in memory and in the parked table, where text has no NUL.
+func laneName(stored string) string {
+	if stored[0] == '#' {
+		return "\x00" + stored[1:]
+	}
+	return stored[1:]
+}
+
+func (l *lane) stored() string {
+	if l.name[0] == 0 {
+		return "#" + l.name[1:]
+	}
+	return "=" + l.name
+}
+
+// push puts a message that was just read behind the others of its lane.
+func (c *core) push(e *entry) {
+	if e.msg.Key == "" {
+		c.ready = append(c.ready, e)
+		return
+	}
+	l := c.lanes[e.msg.Key]
+	if l == nil {
+		l = &lane{name: e.msg.Key}
+		c.lanes[l.name] = l
+	}
+	e.lane = l
+	if l.stage == laneHeld {
+		c.park(e, Parked{State: StateHeld})
+		return
+	}
+	l.queue = append(l.queue, e)
+	if len(l.queue) == 1 && l.stage != laneGathering || c.broken == bugTwoInFlight {
+		c.ready = append(c.ready, e)
+	}
+}
+
+// gateAfter temporary failures without a confirmation between them mean an outage: from then on one message at a time is tried.
+const gateAfter = 8
+
+// dispatch gives what is ready to the sink, if the lease outlives the send.
+func (c *core) dispatch() {
+	n := min(len(c.ready), c.maxBatch)
+	if c.streak >= gateAfter {
+		if c.inflight > 0 || c.now < c.probeAt {
+			return
+		}
+		n = min(n, 1)
+	}
+	if n == 0 || c.sending || c.now+c.cfg.SendTimeout > c.until {
+		return
+	}
+	entries := c.ready[:n:n]
+	c.ready = c.ready[n:]
+	for _, e := range entries {
+		e.state = inFlight
+		if c.broken == bugMarkBeforeConfirm {
+			e.state = finished
+		}
+	}
+	c.inflight += n
+	c.sending = true
+	if c.broken == bugMarkBeforeConfirm {
+		c.lowWater()
+	}
+	c.do(actSend{entries, c.now + c.cfg.SendTimeout})
+}
+
+func (c *core) onConfirmed(e *entry, err error) {
+	if e.state != inFlight && c.broken != bugMarkBeforeConfirm {
+		return
+	}
+	c.inflight--
+	if err == nil {
+		c.onPublished(e)
+		return
+	}
+	c.lastErr = err.Error()
+	l := e.lane
+	e.state = queued
+	if l == nil { // no key: from now on it waits in a lane of its own
+		name := "\x00" + strconv.FormatInt(e.msg.Pos, 10)
+		if c.lanes[name] != nil { // set aside by an earlier owner, and read again
+			c.park(e, Parked{State: StateHeld})
+			return
+		}
+		l = &lane{name: name, queue: []*entry{e}}
+		c.lanes[name], e.lane = l, l
+	}
+	others := c.confirmed > l.failed && c.everSuccess // somebody else got through since
+	l.failed = c.now
+	l.tries++
+	if l.failing == 0 {
+		l.failing = c.now
+	}
+	switch classify(err) {
+	case rejected:
+		c.onRejected(l, e, err)
+	case topic:
+		c.setAside(l, err, false)
+	default:
+		c.streak++
+		c.probeAt = c.now + c.backoff(c.streak-gateAfter, 2*time.Second)
+		stuck := c.now - l.failing
+		if others && (stuck >= c.cfg.StuckAfter || stuck >= c.cfg.SendTimeout && len(c.win) >= c.cfg.Window*3/4) {
+			c.setAside(l, err, false)
+		} else if c.phase == running {
+			c.wait(l, c.now+c.backoff(l.tries, 5*time.Second))
+		}
+	}
+}
+
+func (c *core) onPublished(e *entry) {
+	e.state = finished
+	if c.streak >= gateAfter { // the outage is over: nobody waits out a long back-off
+		for _, l := range c.waiting {
+			if l.stage == laneFlowing || l.stage == laneReleasing {
+				l.until = c.now
+			}
+		}
+		heap.Init(&c.waiting)
+	}
+	c.confirmed, c.everSuccess, c.streak, c.lastErr = c.now, true, 0, ""
+	c.publishedN++
+	c.next.Published = append(c.next.Published, e.msg)
+	if e.row != nil {
+		c.next.Unpark = append(c.next.Unpark, *e.row)
+	}
+	if l := e.lane; l != nil {
+		l.tries, l.failing = 0, 0
+		c.pop(l)
+	}
+	if len(c.win) > c.done && c.win[c.done] == e {
+		c.lowWater()
+	}
+}
+
+// pop takes the first message off a lane and lets the next one go.
+func (c *core) pop(l *lane) {
+	if l.queue[0].row != nil {
+		l.rows--
+	}
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+	if l.stage == laneReleasing && l.rows == 0 {
+		if l.more {
+			c.gather(l)
+			return
+		}
+		l.stage = laneFlowing
+		c.held--
+	}
+	if len(l.queue) > 0 {
+		c.ready = append(c.ready, l.queue[0])
+	} else {
+		delete(c.lanes, l.name)
+	}
+}
+
+func (c *core) onRejected(l *lane, e *entry, err error) {
+	switch {
+	case c.cfg.OnRejected == Stop:
+		c.drain(endFatal, fmt.Errorf("waybill: WB5004 relay %q stops: the broker rejected message %q of topic %q (pos %d): %w. Try: correct the message or the broker, or set on_rejected: hold",
+			c.cfg.Name, e.msg.ID, e.msg.Topic, e.msg.Pos, err))
+	case c.cfg.OnRejected == Park && e.row == nil:
+		c.park(e, Parked{State: StateParked, Attempts: 1, Error: shorten(err)})
+		c.pop(l)
+	default:
+		c.setAside(l, err, true)
+	}
+}
+
+// setAside moves a lane's messages to the parked table, where they wait in order for the next try, so that they do not
+// keep the window from moving. attempt tells whether the first of them was refused, not only out of reach.
+func (c *core) setAside(l *lane, err error, attempt bool) {
+	count := 0
+	if attempt {
+		count = 1
+	}
+	for i, e := range l.queue {
+		reason := ""
+		if i == 0 {
+			reason = shorten(err)
+		}
+		switch {
+		case e.row == nil:
+			c.park(e, Parked{State: StateHeld, Attempts: count, Error: reason})
+		case i == 0:
+			e.row.Attempts += count
+			e.row.Error = reason
+			c.next.Retried = append(c.next.Retried, *e.row)
+		}
+		count = 0
+	}
+	if l.stage == laneFlowing {
+		c.held++
+	}
+	l.queue, l.rows, l.stage = nil, 0, laneHeld
+	if c.held > c.cfg.MaxHeld {
+		c.drain(endFatal, fmt.Errorf("waybill: WB5005 relay %q stops: more than %d keys are set aside; the newest reason: %w. Try: repair the cause, then start the relay again: it goes on where it is, and nothing is lost",
+			c.cfg.Name, c.cfg.MaxHeld, err))
+		return
+	}
+	c.wait(l, c.now+c.backoff(l.tries+6, 5*time.Minute)) // from about a second on
+}
+
+func (c *core) park(e *entry, p Parked) {
+	p.Message = *e.msg
+	p.Lane = "#" + strconv.FormatInt(e.msg.Pos, 10)
+	if e.lane != nil {
+		p.Lane = e.lane.stored()
+		e.lane.unsaved++
+	}
+	e.state = aside
+	c.next.Park = append(c.next.Park, p)
+	c.parking = append(c.parking, e)
+}
+
+// wakeLanes lets lanes go whose back-off is over.
+func (c *core) wakeLanes() {
+	for len(c.waiting) > 0 && c.waiting[0].until <= c.now {
+		l := heap.Pop(&c.waiting).(*lane)
+		if l.stage == laneHeld {
+			c.gather(l)
+		} else {
+			c.ready = append(c.ready, l.queue[0])
+		}
+	}
+}
+
+func (c *core) gather(l *lane) {
+	l.stage = laneGathering
+	c.toLoad = append(c.toLoad, l)
+}
+
+// loadLimit is how many parked messages of a lane are taken into memory at once.
+const loadLimit = 100
+
+// load asks for the parked messages of the first gathering lane, once all its parks are in the table.
+func (c *core) load() {
+	if !c.loading && len(c.toLoad) > 0 && c.toLoad[0].unsaved == 0 {
+		c.loading = true
+		c.do(actLoad{c.lease, c.toLoad[0].stored(), loadLimit})
+	}
+}
+
+func (c *core) onHeld(ev evHeld) {
+	c.loading = false
+	if c.phase != running || !c.check(ev.err) {
+		return
+	}
+	l := c.toLoad[0]
+	c.toLoad = c.toLoad[1:]
+	l.more = len(ev.rows) == loadLimit
+	if l.more { // what came meanwhile belongs behind those that are still in the table
+		for _, e := range l.queue {
+			c.park(e, Parked{State: StateHeld})
+		}
+		l.queue = nil
+	}
+	front := make([]*entry, len(ev.rows), len(ev.rows)+len(l.queue))
+	for i := range ev.rows {
+		front[i] = &entry{msg: &ev.rows[i].Message, row: &ev.rows[i], lane: l}
+	}
+	l.queue, l.rows, l.stage = append(front, l.queue...), len(front), laneReleasing
+	if l.rows == 0 {
+		l.stage = laneFlowing
+		c.held--
+	}
+	if len(l.queue) > 0 {
+		c.ready = append(c.ready, l.queue[0])
+	} else {
+		delete(c.lanes, l.name)
+	}
+}
+
+// shorten keeps an error's text within what the parked table holds.
+func shorten(err error) string {
+	var c *classError
+	if errors.As(err, &c) {
+		err = c.err
+	}
+	text := err.Error()
+	return text[:min(len(text), 512)]
+}
+
+// laneHeap orders lanes by the moment they wait for, then by name, so that a run can be repeated exactly.
+type laneHeap []*lane
+
+func (h laneHeap) Len() int { return len(h) }
+func (h laneHeap) Less(i, j int) bool {
+	return h[i].until < h[j].until || h[i].until == h[j].until && h[i].name < h[j].name
+}
+func (h laneHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *laneHeap) Push(x any)   { *h = append(*h, x.(*lane)) }
+func (h *laneHeap) Pop() any {
+	old := *h
+	l := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return l
+}

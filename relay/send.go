@@ -1,0 +1,83 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// sending is one call of Publish and what is still to be confirmed of it.
+type sending struct {
+	shell   *shell
+	entries []*entry
+	cancel  context.CancelFunc
+
+	mu   sync.Mutex
+	seen []bool
+	left int
+}
+
+// send runs one Publish. Whatever the sink does, each message gets exactly one outcome.
+func (s *shell) send(a actSend) {
+	ctx, cancel := context.WithDeadline(s.base, s.start.Add(a.until))
+	out := &sending{shell: s, entries: a.entries, cancel: cancel, seen: make([]bool, len(a.entries)), left: len(a.entries)}
+	messages := make([]*Message, len(a.entries))
+	for i, e := range a.entries {
+		messages[i] = e.msg
+	}
+	late := time.AfterFunc(time.Until(s.start.Add(a.until))+s.cfg.SendTimeout, func() {
+		out.rest(fmt.Errorf("waybill: WB2002 the sink did not say what became of the message within twice the send timeout"))
+	})
+	context.AfterFunc(ctx, func() {
+		if out.complete() {
+			late.Stop()
+		}
+	})
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				out.rest(fmt.Errorf("waybill: WB2001 the sink panicked: %v", p))
+			}
+			s.events <- evSent{}
+		}()
+		s.cfg.Sink.Publish(ctx, messages, out.confirm)
+	}()
+}
+
+func (o *sending) confirm(i int, err error) {
+	o.mu.Lock()
+	if o.seen[i] {
+		o.mu.Unlock()
+		return
+	}
+	o.seen[i] = true
+	o.left--
+	last := o.left == 0
+	o.mu.Unlock()
+
+	s := o.shell
+	s.mu.Lock()
+	s.confirms = append(s.confirms, confirmation{o.entries[i], err})
+	s.mu.Unlock()
+	select {
+	case s.signal <- struct{}{}:
+	default:
+	}
+	if last {
+		o.cancel()
+	}
+}
+
+func (o *sending) complete() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.left == 0
+}
+
+// rest gives err to every message that has no outcome yet.
+func (o *sending) rest(err error) {
+	for i := range o.entries {
+		o.confirm(i, err)
+	}
+}

@@ -1,0 +1,136 @@
+package relay
+
+import "time"
+
+// entry is one message in memory: of the window, or loaded from the parked table.
+type entry struct {
+	msg   *Message
+	batch *Batch
+	n     int // batch.Position(n) lies just behind this entry
+	row   *Parked
+	lane  *lane // nil: no key
+	state entryState
+}
+
+type entryState uint8
+
+const (
+	queued entryState = iota
+	inFlight
+	aside // to be parked by the next save
+	finished
+)
+
+// overhead is what a message costs in memory besides its bytes, roughly.
+const overhead = 256
+
+func sizeOf(m *Message) int {
+	n := overhead + len(m.ID) + len(m.Topic) + len(m.Key) + len(m.Type) + len(m.Payload)
+	for _, h := range m.Headers {
+		n += len(h.Name) + len(h.Value)
+	}
+	return n
+}
+
+// read asks for more when a quarter of the window is free, so that reads come in pages and not in crumbs.
+func (c *core) read() {
+	page := max(c.cfg.Window/4, 1)
+	room := c.cfg.Window - len(c.win)
+	if c.reading || room < page || c.bytes > c.cfg.WindowBytes*3/4 {
+		return
+	}
+	c.reading = true
+	c.do(actRead{Budget{Messages: page, Bytes: max(c.cfg.WindowBytes-c.bytes, 1)}})
+}
+
+func (c *core) onRead(ev evRead) {
+	c.reading = false
+	if c.phase != running || !c.check(ev.err) {
+		return
+	}
+	batch := &ev.batch
+	if len(batch.Messages) == 0 { // only the position moved
+		c.win = append(c.win, &entry{batch: batch, n: 0, state: finished})
+		c.lowWater()
+		return
+	}
+	entries := make([]entry, len(batch.Messages))
+	for i := range entries {
+		e := &entries[i]
+		e.msg, e.batch, e.n = &batch.Messages[i], batch, i+1
+		c.win = append(c.win, e)
+		c.bytes += sizeOf(e.msg)
+		c.push(e)
+	}
+}
+
+func (c *core) lowWater() {
+	for c.done < len(c.win) && c.win[c.done].state == finished {
+		c.done++
+	}
+}
+
+// The pace of saves: the cursor row bloats when it is written often while an old snapshot is held anywhere, so a save that
+// takes long makes the next one wait longer.
+const (
+	savePace     = 100 * time.Millisecond
+	savePaceMost = time.Second
+)
+
+func (c *core) dirty() bool {
+	return c.done > 0 || len(c.next.Park)+len(c.next.Retried)+len(c.next.Unpark)+len(c.next.Published) > 0
+}
+
+func (c *core) saveDue() time.Duration {
+	if c.done >= (c.cfg.Window+1)/2 || len(c.win) >= c.cfg.Window || c.bytes > c.cfg.WindowBytes/2 { // reading waits for it
+		return c.savedAt + c.savePause/10
+	}
+	return c.savedAt + max(c.savePause, savePace)
+}
+
+// save asks for a save when there is something to save and it is due, and tells whether it did.
+func (c *core) save(final bool) bool {
+	if c.saving || !c.dirty() || !final && c.now < c.saveDue() {
+		return false
+	}
+	s := c.next
+	for _, e := range c.parking { // the save that parks a message may also pass it
+		if c.broken != bugHoldPinsWindow {
+			e.state = finished
+		}
+		if e.lane != nil {
+			c.unsaved = append(c.unsaved, e.lane)
+		}
+	}
+	c.next, c.parking = Save{}, nil
+	c.lowWater()
+	if c.done > 0 {
+		last := c.win[c.done-1]
+		s.Position = last.batch.Position(last.n)
+	}
+	s.Durable = final
+	c.savedTo, c.savedAt, c.saving = c.done, c.now, true
+	c.do(actSave{c.lease, s})
+	return true
+}
+
+func (c *core) onSaved(ev evSaved) {
+	c.saving = false
+	if !c.check(ev.err) {
+		return
+	}
+	c.savePause = min(50*ev.took, savePaceMost)
+	for _, e := range c.win[:c.savedTo] {
+		if e.msg != nil {
+			c.bytes -= sizeOf(e.msg)
+		}
+	}
+	clear(c.win[:c.savedTo])
+	c.win = c.win[c.savedTo:]
+	c.done -= c.savedTo
+	c.savedTo = 0
+	for _, l := range c.unsaved {
+		l.unsaved--
+	}
+	c.unsaved = nil
+}
