@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
+	"github.com/waybillhq/waybill/cmd/waybill/internal/fault"
+	"github.com/waybillhq/waybill/cmd/waybill/internal/redact"
+)
+
+// commands is the command line. Each command lives in a file of its name.
+type commands struct {
+	globals
+
+	Demo    demoCmd    `cmd:"" help:"Show what a double write loses under faults and Waybill does not. Needs nothing installed."`
+	Init    initCmd    `cmd:"" help:"Write waybill.yaml and the migration, and print the Go lines to paste."`
+	Migrate migrateCmd `cmd:"" help:"Create or check Waybill's tables."`
+	Run     runCmd     `cmd:"" help:"Relay: run every relay of the configuration until SIGTERM."`
+	Send    sendCmd    `cmd:"" help:"Publish one message through the outbox; the body comes from standard input or --data."`
+	Status  statusCmd  `cmd:"" help:"Show every relay: owner, lag, messages set aside."`
+	Conf    configCmd  `cmd:"" name:"config" help:"Check or show the configuration."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+	Help    helpCmd    `cmd:"" help:"Explain waybill, or one command."`
+}
+
+// globals are the flags of every command.
+type globals struct {
+	File    string        `name:"config" short:"c" env:"WAYBILL_CONFIG" placeholder:"FILE" help:"Configuration. Defaults to waybill.yaml if it exists."`
+	Output  string        `short:"o" enum:"table,json" default:"table" help:"What reads print: table or json."`
+	Timeout time.Duration `default:"10s" help:"How long a command waits for a database or broker; run and demo wait for ever."`
+	Verbose bool          `short:"v" help:"Log details too."`
+	Quiet   bool          `short:"q" help:"Log errors only."`
+}
+
+// app is what every command works with. All text goes through the redactor.
+type app struct {
+	globals
+	redactor redact.Redactor
+	in       io.Reader
+	out, err io.Writer
+	log      *slog.Logger
+	env      []string
+	kong     *kong.Kong
+}
+
+// Main runs one command line and returns the number to end with.
+func Main(args []string, in io.Reader, out, errs *os.File) int {
+	a := &app{in: in, env: os.Environ()}
+	a.out, a.err = a.redactor.Writer(out), a.redactor.Writer(errs)
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	err := a.run(ctx, args, isTerminal(errs))
+	if err != nil {
+		if code := fault.Exit(err); code == fault.Interrupted {
+			return code
+		}
+		fmt.Fprintln(a.err, err)
+	}
+	return fault.Exit(err)
+}
+
+// exited is how kong's help, which ends the process, comes back.
+type exited int
+
+func (a *app) run(ctx context.Context, args []string, terminal bool) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(exited); !ok {
+				panic(r)
+			}
+		}
+	}()
+	var line commands
+	a.kong, err = kong.New(&line, kong.Name("waybill"), kong.Description(
+		"Publishes messages to a broker exactly when the database transaction that wrote them commits.\n\nErrors have a code; docs/errors.md explains each."),
+		kong.Writers(a.out, a.err), kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(a))
+	if err != nil {
+		return err
+	}
+	parsed, err := a.kong.Parse(args)
+	if err != nil {
+		return &fault.Error{Code: "WB4310", What: "the command line is wrong", Why: err, Try: "waybill help", Exit: fault.Usage}
+	}
+	a.globals = line.globals
+	a.log = a.logger(terminal)
+	err = parsed.Run()
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &fault.Error{Code: "WB4313", What: fmt.Sprintf("gave up after --timeout %v", a.Timeout), Why: err, Try: "a longer --timeout, or waybill config show to see which server is asked", Exit: fault.Unreachable}
+	}
+	return err
+}
+
+// logger writes text for people and JSON for collectors, to standard error.
+func (a *app) logger(terminal bool) *slog.Logger {
+	options := &slog.HandlerOptions{Level: slog.LevelInfo}
+	switch {
+	case a.Verbose:
+		options.Level = slog.LevelDebug
+	case a.Quiet:
+		options.Level = slog.LevelError
+	}
+	if terminal {
+		return slog.New(slog.NewTextHandler(a.err, options))
+	}
+	return slog.New(slog.NewJSONHandler(a.err, options))
+}
+
+// load reads the configuration. flags are values given on the command line, by path.
+func (a *app) load(flags map[string]string) (*config.Config, error) {
+	cfg, err := config.Load(config.Input{File: a.File, Env: a.env, Flags: flags, Check: checkURL})
+	if cfg == nil {
+		return nil, err
+	}
+	for _, s := range cfg.Sources {
+		a.redactor.Learn(s.URL)
+	}
+	for _, s := range cfg.Sinks {
+		a.redactor.Learn(s.URL)
+	}
+	return cfg, err
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

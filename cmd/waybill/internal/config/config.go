@@ -1,0 +1,59 @@
+// Package config reads the configuration: flags over environment over file over defaults, strict, all faults at once.
+package config
+
+import (
+	"time"
+
+	"github.com/waybillhq/waybill/cmd/waybill/internal/redact"
+)
+
+// Config is the whole configuration. Tags: `default` is what an absent key means, `enum` lists the values, `later`
+// those that other versions have, `min` bounds numbers, `required` asks for the key. docs/configuration.md explains each key; a test compares the two.
+type Config struct {
+	Listen  string            `yaml:"listen" default:"127.0.0.1:8080"`
+	Relays  map[string]Relay  `yaml:"relays"`
+	Sinks   map[string]Sink   `yaml:"sinks"`
+	Sources map[string]Source `yaml:"sources"`
+
+	// Warnings are what is allowed and unwise.
+	Warnings []string `yaml:"-"`
+
+	File   string            `yaml:"-"` // that was read, or ""
+	origin map[string]string // path of a set value → where it was set
+}
+
+// Origin says where the value at path (sources.orders.url) was set.
+func (c *Config) Origin(path string) string {
+	if o, ok := c.origin[path]; ok {
+		return o
+	}
+	return "default"
+}
+
+// Source is one log to read.
+type Source struct {
+	URL     redact.Secret     `yaml:"url" required:"true"`
+	Mode    string            `yaml:"mode" enum:"cursor,flagged" later:"log,auto" default:"cursor"`
+	From    string            `yaml:"from" enum:"beginning,now" default:"beginning"`
+	Table   string            `yaml:"table"`
+	Columns map[string]string `yaml:"columns"`
+}
+
+// Sink is one broker to publish to.
+type Sink struct {
+	URL redact.Secret `yaml:"url" required:"true"`
+}
+
+// Relay moves one source to one sink.
+type Relay struct {
+	Source      string        `yaml:"source" required:"true"`
+	Sink        string        `yaml:"sink" required:"true"`
+	OnRejected  string        `yaml:"on_rejected" enum:"hold,park,stop" default:"hold"`
+	Window      int           `yaml:"window" min:"1" default:"10000"`
+	WindowBytes Bytes         `yaml:"window_bytes" min:"1" default:"16MiB"`
+	Lease       time.Duration `yaml:"lease" min:"1" default:"10s"`
+	SendTimeout time.Duration `yaml:"send_timeout" min:"1" default:"3s"`
+}
+
+// Bytes is a size, written 16MiB, 900KiB or as a plain number of bytes.
+type Bytes int64

@@ -1,0 +1,57 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// Entry is one effective value and where it comes from.
+type Entry struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`
+	Origin string `json:"origin"`
+}
+
+// Entries lists every value in force, by name, without secrets.
+func (c *Config) Entries() []Entry {
+	var out []Entry
+	var walk func(v reflect.Value, path string)
+	walk = func(v reflect.Value, path string) {
+		switch {
+		case v.Kind() == reflect.Map:
+			for _, k := range sortedKeys(v) {
+				walk(v.MapIndex(reflect.ValueOf(k)), join(path, k))
+			}
+		case v.Kind() == reflect.Struct && v.NumField() > 0 && v.Type().Field(0).IsExported():
+			for f := range fields(v.Type()) {
+				walk(v.FieldByIndex(f.Index), join(path, key(f)))
+			}
+		case v.Kind() == reflect.Slice:
+			var items []string
+			for i := range v.Len() {
+				items = append(items, fmt.Sprint(v.Index(i)))
+			}
+			add(&out, path, strings.Join(items, ","), c.Origin(path))
+		default:
+			add(&out, path, fmt.Sprint(v), c.Origin(path))
+		}
+	}
+	walk(reflect.ValueOf(*c), "")
+	return out
+}
+
+func add(out *[]Entry, path, value, origin string) {
+	if value == "" && origin == "default" {
+		return // not set, and means nothing
+	}
+	*out = append(*out, Entry{path, value, origin})
+}
+
+func sortedKeys(v reflect.Value) []string {
+	names := map[string]bool{}
+	for _, k := range v.MapKeys() {
+		names[k.String()] = true
+	}
+	return sorted(names)
+}

@@ -1,0 +1,36 @@
+package redact
+
+import (
+	"encoding/json"
+	"log/slog"
+	"regexp"
+	"strings"
+)
+
+// Secret is a text that shows itself only redacted, however it is printed. A URL shows all but its password.
+type Secret struct{ value string }
+
+// NewSecret wraps value.
+func NewSecret(value string) Secret { return Secret{value} }
+
+// Reveal returns the text itself. Only what opens a connection calls it.
+func (s Secret) Reveal() string { return s.value }
+
+func (s Secret) String() string {
+	switch {
+	case s.value == "":
+		return ""
+	case scheme.MatchString(s.value), strings.HasPrefix(s.value, "sqlite:"), strings.HasPrefix(s.value, "nats:"), isFile.MatchString(s.value):
+		return redact(s.value, "")
+	}
+	return mask
+}
+
+// isFile matches the only kind of value that is neither a URL nor secret: the file of an SQLite database.
+var isFile = regexp.MustCompile(`^[^:@?\s]+\.(db|sqlite|sqlite3)$`)
+
+// GoString, MarshalJSON, MarshalText and LogValue cover %#v, encoders and slog.
+func (s Secret) GoString() string             { return s.String() }
+func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+func (s Secret) LogValue() slog.Value         { return slog.StringValue(s.String()) }
