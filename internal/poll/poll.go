@@ -1,0 +1,61 @@
+// Package poll paces a reader that has to ask whether there is something new.
+package poll
+
+import (
+	"context"
+	"time"
+)
+
+// Pace says when to look next: min after work was found, later the longer there was none, at most max, and at once when woken.
+//
+// A pause is an eighth of the time since work was last found. So a message that comes after a gap waits at most an eighth of
+// that gap, and an idle second costs few looks.
+type Pace struct {
+	min, max time.Duration
+	found    time.Time // when work was last found
+	looked   time.Time // when the last look ended
+	slow     time.Duration
+	wake     chan struct{}
+}
+
+// New returns a pace whose first look is due at once.
+func New(min, max time.Duration) *Pace {
+	return &Pace{min: min, max: max, wake: make(chan struct{}, 1)}
+}
+
+// Wake makes the next look due now. It may be called from any goroutine and never blocks.
+func (p *Pace) Wake() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // a wake-up is pending already
+	}
+}
+
+// Wait blocks until the next look is due, and returns ctx's error if that ends first.
+func (p *Pace) Wait(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if p.looked.IsZero() {
+		return nil
+	}
+	pause := max(min(max(p.looked.Sub(p.found)/8, p.min), p.max), 20*p.slow)
+	timer := time.NewTimer(time.Until(p.looked.Add(pause)))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+	case <-p.wake:
+	}
+	return nil
+}
+
+// Looked tells that a look has ended and whether it found work. slow is the time it took, where looking itself may be a burden:
+// the next pause is at least twenty times that. 0 says it never is.
+func (p *Pace) Looked(found bool, slow time.Duration) {
+	p.looked, p.slow = time.Now(), slow
+	if found || p.found.IsZero() {
+		p.found = p.looked
+	}
+}

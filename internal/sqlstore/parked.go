@@ -1,0 +1,85 @@
+package sqlstore
+
+import (
+	"context"
+	"strings"
+
+	"github.com/waybillhq/waybill/relay"
+)
+
+// parkAtOnce bounds the rows of one INSERT, and with them the number of different statements that a driver remembers.
+const parkAtOnce = 50
+
+func (s *Store) setAside(ctx context.Context, q Querier, name string, save relay.Save) error {
+	for rest := save.Park; len(rest) > 0; {
+		n := min(len(rest), parkAtOnce)
+		var args []any
+		for _, p := range rest[:n] {
+			headers, err := encodeHeaders(p.Headers)
+			if err != nil {
+				return err
+			}
+			args = append(args, name, p.Pos, p.Incarnation, p.Lane, p.State, p.Attempts, printable(p.Error),
+				p.ID, p.Topic, p.Key, p.Type, payload(p.Payload), p.ContentType, headers, s.time(p.Message))
+		}
+		query := s.q.park + s.d.tuples(n, len(args)/n) + " ON CONFLICT (relay, pos) DO NOTHING"
+		if _, err := q.ExecContext(ctx, query, args...); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	for _, p := range save.Retried {
+		if _, err := q.ExecContext(ctx, s.q.retried, name, p.Pos, p.Attempts, printable(p.Error)); err != nil {
+			return err
+		}
+	}
+	if len(save.Unpark) == 0 {
+		return nil
+	}
+	gone := make([]int64, len(save.Unpark))
+	for i, p := range save.Unpark {
+		gone[i] = p.Pos
+	}
+	_, err := q.ExecContext(ctx, s.q.unpark, name, s.d.list(gone))
+	return err
+}
+
+// Held implements relay.Store.
+func (s *Store) Held(ctx context.Context, lease relay.Lease, lane string, limit int) ([]relay.Parked, error) {
+	rows, err := s.db.QueryContext(ctx, s.q.held, lease.Relay, lane, limit)
+	if err != nil {
+		return nil, wrap("read the held messages of", lease.Relay, err)
+	}
+	defer rows.Close()
+	var held []relay.Parked
+	for rows.Next() {
+		var p relay.Parked
+		if err := rows.Scan(&p.Pos, &p.Incarnation, &p.Lane, &p.State, &p.Attempts, &p.Error, &p.ID, &p.Topic, &p.Key, &p.Type,
+			Payload(&p.Payload), &p.ContentType, Headers(&p.Headers), Time(&p.Time)); err != nil {
+			return nil, wrap("read the held messages of", lease.Relay, err)
+		}
+		held = append(held, p)
+	}
+	return held, wrap("read the held messages of", lease.Relay, rows.Err())
+}
+
+// time is NULL for a message without one.
+func (s *Store) time(m relay.Message) any {
+	if m.Time.IsZero() {
+		return nil
+	}
+	return s.d.timestamp(m.Time.UnixMicro())
+}
+
+// payload keeps a tombstone apart from an empty body for every driver.
+func payload(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return b
+}
+
+// printable makes a broker's words fit a text column: a save must not fail for them.
+func printable(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}

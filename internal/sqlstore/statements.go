@@ -1,0 +1,67 @@
+package sqlstore
+
+import (
+	"strconv"
+	"strings"
+)
+
+// statements is all SQL of the store, in one database's words.
+type statements struct {
+	firstLease, firstCursor, takeLease, raiseCursors, position, heldLanes, holder string
+
+	renew, release                string
+	incarnation, firstIncarnation string
+	saveCursor, epoch             string
+	park, retried, unpark, held   string
+}
+
+const parkedColumns = `pos, incarnation, lane, state, attempts, error, id, topic, "key", type, payload, content_type, headers, time`
+
+func (d *database) statements() statements {
+	return statements{
+		firstLease:  d.sql(`INSERT INTO {t}lease (relay, owner, epoch, expires_at) VALUES ($1, '', 0, {past}) ON CONFLICT DO NOTHING`),
+		firstCursor: d.sql(`INSERT INTO {t}cursor (relay, branch, epoch, position) VALUES ($1, '', 0, '') ON CONFLICT DO NOTHING`),
+		// The lease row decides alone who comes first. The cursor's epoch counts for when people deleted the lease row.
+		takeLease: d.sql(`UPDATE {t}lease SET owner = $2, expires_at = {now} + $3{us}, epoch = (SELECT max(n) FROM (` +
+			`SELECT {t}lease.epoch + 1 AS n UNION ALL SELECT {ms} UNION ALL SELECT epoch + 1 FROM {t}cursor WHERE relay = $1) AS candidates) ` +
+			`WHERE relay = $1 AND (owner = $2 OR expires_at <= {now}) RETURNING epoch`),
+		raiseCursors: d.sql(`UPDATE {t}cursor SET epoch = $2 WHERE relay = $1 AND epoch < $2`),
+		position:     d.sql(`SELECT position FROM {t}cursor WHERE relay = $1 AND branch = ''`),
+		heldLanes:    d.sql(`SELECT DISTINCT lane FROM {t}parked WHERE relay = $1 AND state = 'held' ORDER BY lane`),
+		holder:       d.sql(`SELECT owner, {left} FROM {t}lease WHERE relay = $1`),
+
+		renew:   d.sql(`UPDATE {t}lease SET expires_at = {now} + $5{us} WHERE relay = $1 AND epoch = $2 AND owner = $3 AND {sync}$4{/sync}`),
+		release: d.sql(`UPDATE {t}lease SET expires_at = {now} WHERE relay = $1 AND epoch = $2 AND owner = $3 AND {sync}$4{/sync}`),
+
+		incarnation:      d.sql(`SELECT incarnation FROM {t}log WHERE name = 'outbox'`),
+		firstIncarnation: d.sql(`INSERT INTO {t}log (name, incarnation) VALUES ('outbox', {ms}) ON CONFLICT DO NOTHING`),
+
+		saveCursor: d.sql(`UPDATE {t}cursor SET position = coalesce(nullif($3, ''), position), saved_at = {now} ` +
+			`WHERE relay = $1 AND branch = '' AND epoch = $2 AND {sync}$4{/sync}`),
+		epoch: d.sql(`SELECT epoch FROM {t}cursor WHERE relay = $1 AND branch = ''`),
+
+		park:    d.sql(`INSERT INTO {t}parked (relay, ` + parkedColumns + `) VALUES `),
+		retried: d.sql(`UPDATE {t}parked SET attempts = $3, error = $4 WHERE relay = $1 AND pos = $2`),
+		unpark:  d.sql(`DELETE FROM {t}parked WHERE relay = $1 AND {among}`),
+		held: d.sql(`SELECT ` + parkedColumns + ` FROM {t}parked ` +
+			`WHERE relay = $1 AND lane = $2 AND state = 'held' ORDER BY pos LIMIT $3`),
+	}
+}
+
+// tuples returns rows × columns placeholders in parentheses, such as ($1,$2),($3,$4).
+func (d *database) tuples(rows, columns int) string {
+	var b strings.Builder
+	for n := range rows * columns {
+		switch {
+		case n == 0:
+			b.WriteByte('(')
+		case n%columns == 0:
+			b.WriteString("),(")
+		default:
+			b.WriteByte(',')
+		}
+		b.WriteString(d.mark + strconv.Itoa(n+1))
+	}
+	b.WriteByte(')')
+	return b.String()
+}
