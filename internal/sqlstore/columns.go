@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"bytes"
 	"database/sql"
 	"encoding/json"
 	"fmt"
@@ -66,8 +65,7 @@ func scanHeaders(h *[]waybill.Header, src any) error {
 		return nil
 	}
 	var pairs [][]string
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	if err := decoder.Decode(&pairs); err != nil || decoder.More() {
+	if err := json.Unmarshal(text, &pairs); err != nil {
 		return fmt.Errorf("headers are not a JSON array of pairs of texts: %.100q", text)
 	}
 	for _, pair := range pairs {
