@@ -48,7 +48,7 @@ type Status struct {
 	Outage      bool      // the sink confirms nothing at the moment
 }
 
-// Status returns a picture of the relay, at most a second old. It may be called from any goroutine.
+// Status returns a picture of the relay. It may be called from any goroutine.
 func (r *Relay) Status() Status { return *r.status.Load() }
 
 // Run relays until ctx ends, then stops reading, waits for what is in flight, saves the cursor, gives the lease back and
@@ -89,7 +89,6 @@ type shell struct {
 
 	result   error
 	finished bool
-	shownAt  time.Time
 	logged   logState
 }
 

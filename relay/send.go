@@ -20,12 +20,23 @@ type sending struct {
 
 // send runs one Publish. Whatever the sink does, each message gets exactly one outcome.
 func (s *shell) send(a actSend) {
-	ctx, cancel := context.WithDeadline(s.base, s.start.Add(a.until))
-	out := &sending{shell: s, entries: a.entries, cancel: cancel, seen: make([]bool, len(a.entries)), left: len(a.entries)}
-	messages := make([]*Message, len(a.entries))
-	for i, e := range a.entries {
-		messages[i] = e.msg
+	messages := make([]*Message, 0, len(a.entries))
+	var bad []confirmation
+	entries := a.entries[:0:0]
+	for _, e := range a.entries {
+		if err := sendable(e.msg); err != nil {
+			bad = append(bad, confirmation{e, Rejected(err)})
+			continue
+		}
+		messages, entries = append(messages, e.msg), append(entries, e)
 	}
+	s.confirm(bad...)
+	if len(messages) == 0 {
+		s.events <- evSent{}
+		return
+	}
+	ctx, cancel := context.WithDeadline(s.base, s.start.Add(a.until))
+	out := &sending{shell: s, entries: entries, cancel: cancel, seen: make([]bool, len(entries)), left: len(entries)}
 	late := time.AfterFunc(time.Until(s.start.Add(a.until))+s.cfg.SendTimeout, func() {
 		out.rest(fmt.Errorf("waybill: WB2002 the sink did not say what became of the message within twice the send timeout"))
 	})
@@ -56,16 +67,23 @@ func (o *sending) confirm(i int, err error) {
 	last := o.left == 0
 	o.mu.Unlock()
 
-	s := o.shell
+	o.shell.confirm(confirmation{o.entries[i], err})
+	if last {
+		o.cancel()
+	}
+}
+
+// confirm hands outcomes to the loop, which takes all that came since it last looked at once.
+func (s *shell) confirm(list ...confirmation) {
+	if len(list) == 0 {
+		return
+	}
 	s.mu.Lock()
-	s.confirms = append(s.confirms, confirmation{o.entries[i], err})
+	s.confirms = append(s.confirms, list...)
 	s.mu.Unlock()
 	select {
 	case s.signal <- struct{}{}:
 	default:
-	}
-	if last {
-		o.cancel()
 	}
 }
 

@@ -20,13 +20,8 @@ func (s *shell) show() {
 	if c.everSuccess {
 		st.LastSuccess = s.start.Add(c.confirmed)
 	}
-	now := time.Now()
-	changed := st.State != s.logged.state || st.HeldLanes != s.logged.held || st.LastError != s.logged.err
-	if !changed && now.Sub(s.shownAt) < 100*time.Millisecond {
-		return
-	}
-	s.shownAt = now
 	s.relay.status.Store(&st)
+	now := time.Now()
 	log := s.cfg.Logger.With("relay", s.cfg.Name)
 	if st.State != s.logged.state {
 		log.Info("state", "state", st.State, "owner", st.Owner, "epoch", st.Epoch)

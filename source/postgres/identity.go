@@ -1,0 +1,77 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/waybillhq/waybill/relay"
+)
+
+// checkTable refuses what would lose messages or make each look walk the whole table.
+func (s *Source) checkTable(ctx context.Context, conn *sql.Conn) error {
+	var found, indexed bool
+	var cache int64
+	err := conn.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL, `+
+		`EXISTS (SELECT FROM pg_index i WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indpred IS NULL `+
+		`AND (SELECT string_agg(attname, ',' ORDER BY k.n) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, n) `+
+		`JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum) = 'xid,pos'), `+
+		`coalesce((SELECT seqcache FROM pg_sequence WHERE seqrelid = pg_get_serial_sequence($1, 'pos')::regclass), 0) `+
+		`FROM (SELECT) AS one WHERE to_regclass($1) IS NOT NULL`, s.table).Scan(&found, &indexed, &cache)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("waybill: WB1003 the table %s does not exist. Try: waybill migrate up", s.table)
+	case err != nil:
+		return wrap("look at the outbox", err)
+	case !indexed:
+		return fmt.Errorf("waybill: WB1004 the table %s has no index on (xid, pos). Try: CREATE INDEX CONCURRENTLY ON %s (xid, pos)", s.table, s.table)
+	case cache != 1:
+		return relay.Fatal(fmt.Errorf("waybill: WB1005 the sequence of %s.pos has CACHE %d: sessions would draw numbers out of order, and keys would lose theirs. "+
+			"Try: ALTER TABLE %s ALTER COLUMN pos SET CACHE 1", s.table, cache, s.table))
+	}
+	return nil
+}
+
+// identify compares the server with the one that was read before, and returns the incarnation of the log. A promoted standby
+// has another timeline: its cursor row is consistent with its own rows, but messages published from the lost tail may be gone,
+// so the incarnation grows. Another system is another history: the numbers of its transactions mean nothing here.
+func (s *Source) identify(ctx context.Context, conn *sql.Conn) (incarnation int64, err error) {
+	if _, err = s.Store.Incarnation(ctx); err != nil {
+		return 0, err
+	}
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, wrap("identify the server", err)
+	}
+	defer tx.Rollback()
+	var system string
+	var timeline int64
+	var knownSystem sql.NullString
+	var knownTimeline sql.NullInt64
+	// pg_control lags behind a promotion for seconds, the name of the current WAL file does not.
+	err = tx.QueryRowContext(ctx, `SELECT (SELECT system_identifier::text FROM pg_control_system()), `+
+		`('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int::bigint, system_identifier, timeline, incarnation `+
+		`FROM waybill.log WHERE name = 'outbox' FOR UPDATE`).Scan(&system, &timeline, &knownSystem, &knownTimeline, &incarnation)
+	if err != nil {
+		return 0, wrap("identify the server", err)
+	}
+	switch {
+	case knownSystem.String == system && knownTimeline.Int64 == timeline:
+		return incarnation, nil
+	case knownSystem.Valid && knownSystem.String != system:
+		return 0, relay.Fatal(fmt.Errorf("waybill: WB1022 this server's system identifier is %s, the outbox came from %s: it was restored or copied into another cluster, "+
+			"whose transaction numbers mean something else. Nothing is read, so nothing is lost. Try: start with an empty outbox and new relays here, or go back to the old cluster until it is drained", system, knownSystem.String))
+	case knownSystem.Valid:
+		s.cfg.Logger.Warn("WB1024 the server was promoted: messages of transactions that it had not received may have been published and have no row any more",
+			"timeline", timeline, "before", knownTimeline.Int64)
+		incarnation++ // and at least the clock, in the statement
+	}
+	err = tx.QueryRowContext(ctx, `UPDATE waybill.log SET system_identifier = $1, timeline = $2, `+
+		`incarnation = CASE WHEN system_identifier IS NULL THEN incarnation ELSE greatest($3, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) END `+
+		`WHERE name = 'outbox' RETURNING incarnation`, system, timeline, incarnation).Scan(&incarnation)
+	if err == nil {
+		err = tx.Commit()
+	}
+	return incarnation, wrap("identify the server", err)
+}

@@ -1,0 +1,33 @@
+package postgres
+
+import "strings"
+
+// queries are the statements of one outbox table.
+type queries struct{ look, bounds, page string }
+
+func newQueries(table string) queries {
+	const columns = `pos, id, topic, key, type, payload, content_type, headers, coalesce(time, created_at)`
+	fill := strings.NewReplacer("{table}", table, "{columns}", columns).Replace
+	return queries{
+		// $1, $2: xmax and running transactions of S0. $3: limit. The rows are materialised before they are sorted, or the planner
+		// would walk the primary key through all retained rows. The parameter types stand there because text can be cast to xid8.
+		look: fill(`WITH w AS MATERIALIZED (` +
+			`SELECT {columns} FROM {table} WHERE xid >= $1::text::xid8 ` +
+			`UNION ALL ` +
+			`SELECT {columns} FROM {table} WHERE xid = ANY ($2::text::xid8[]) ` +
+			`LIMIT $3) ` +
+			`SELECT 0::bigint AS pos, pg_current_snapshot()::text AS id, pg_current_wal_insert_lsn()::text AS topic, ` +
+			`coalesce(current_setting('waybill.session', true), '') AS key, '' AS type, NULL::bytea AS payload, '' AS content_type, ` +
+			`NULL::text AS headers, NULL::timestamptz AS time ` +
+			`UNION ALL SELECT * FROM w ORDER BY pos`),
+		// count(*) keeps the planner from answering min and max by a walk over the primary key.
+		bounds: fill(`SELECT low - 1, high FROM (` +
+			`SELECT min(pos) AS low, max(pos) AS high, count(*) FROM {table} WHERE xid = ANY ($2::text::xid8[]) AND pg_visible_in_snapshot(xid, $3::text::pg_snapshot) ` +
+			`UNION ALL ` +
+			`SELECT min(pos), max(pos), count(*) FROM {table} WHERE xid >= $1::text::xid8 AND pg_visible_in_snapshot(xid, $3::text::pg_snapshot)) AS part ` +
+			`WHERE low IS NOT NULL ORDER BY low`),
+		// The conditions on xid are function calls on purpose: no index matches them, so the primary key gives the order.
+		page: fill(`SELECT {columns} FROM {table} WHERE pos > $1 AND pos <= $2 ` +
+			`AND pg_visible_in_snapshot(xid, $3::text::pg_snapshot) AND NOT pg_visible_in_snapshot(xid, $4::text::pg_snapshot) ORDER BY {table}.pos LIMIT $5`),
+	}
+}

@@ -1,0 +1,67 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/waybillhq/waybill/internal/poll"
+	"github.com/waybillhq/waybill/internal/snapshot"
+	"github.com/waybillhq/waybill/relay"
+)
+
+// reader polls a snapshot reader.
+type reader struct {
+	source *Source
+	*session
+	spans *snapshot.Reader
+	pace  *poll.Pace
+	life  context.Context // ends with Close
+	end   context.CancelFunc
+	more  bool      // the last look left something behind: look again at once
+	moved time.Time // when a position without messages was last reported
+}
+
+var (
+	_ relay.Reader = (*reader)(nil)
+	_ relay.Waker  = (*reader)(nil)
+)
+
+// Read implements relay.Reader.
+func (r *reader) Read(ctx context.Context, budget relay.Budget) (relay.Batch, error) {
+	// A query is not cut off when ctx ends, because that would end the session, which the last save needs; only one
+	// that hangs is.
+	query, cancel := context.WithCancel(r.life)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(2*time.Second, cancel) })()
+	for {
+		if !r.more {
+			if err := r.pace.Wait(ctx); err != nil {
+				return relay.Batch{}, err
+			}
+		}
+		batch, moved, err := r.spans.Next(query, budget)
+		if err != nil {
+			return relay.Batch{}, err
+		}
+		n := len(batch.Messages)
+		r.more = n >= budget.Messages/2 // less is worth the short pause: it makes bigger batches
+		r.pace.Looked(n > 0, 0)
+		if n > 0 {
+			return batch, nil
+		}
+		if moved && time.Since(r.moved) >= time.Second {
+			r.moved = time.Now()
+			return batch, nil
+		}
+	}
+}
+
+// Wake implements relay.Waker.
+func (r *reader) Wake() { r.pace.Wake() }
+
+// Close implements relay.Reader.
+func (r *reader) Close() error {
+	r.end()
+	r.source.forget(r)
+	return r.session.close()
+}

@@ -1,0 +1,214 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/waybillhq/waybill/internal/snapshot"
+	"github.com/waybillhq/waybill/relay"
+)
+
+// session is one unbroken connection to the primary. The token is a setting of the server's session: a pooler that puts
+// another server session behind the same connection is noticed by its absence.
+type session struct {
+	conn        *sql.Conn
+	token       string
+	q           queries
+	incarnation int64
+}
+
+var _ snapshot.Session = (*session)(nil)
+
+// settings keep the planner on the two indexes. Without them a wrong guess reads the whole table at every poll.
+const settings = `SELECT set_config('waybill.session', $1, false), set_config('enable_seqscan', 'off', false), ` +
+	`set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false), set_config('statement_timeout', '0', false), ` +
+	`set_config('idle_session_timeout', '0', false)`
+
+func openSession(ctx context.Context, db *sql.DB, q queries) (*session, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{conn: conn, token: rand.Text(), q: q}
+	// Asked in a statement of its own, before any snapshot: on a standby running transactions look finished.
+	var standby bool
+	if err = conn.QueryRowContext(ctx, `SELECT pg_is_in_recovery()`).Scan(&standby); err == nil && standby {
+		err = errors.New("waybill: WB1011 this server is a standby, whose snapshots do not know the running transactions. Try: connect to the primary")
+	}
+	if err == nil {
+		_, err = conn.ExecContext(ctx, settings, s.token)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// close ends the server's session too, so that its settings reach nobody else.
+func (s *session) close() error {
+	err := s.conn.Raw(func(any) error { return driver.ErrBadConn })
+	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
+		err = nil
+	}
+	return errors.Join(err, ignoreDone(s.conn.Close()))
+}
+
+func ignoreDone(err error) error {
+	if errors.Is(err, sql.ErrConnDone) {
+		return nil
+	}
+	return err
+}
+
+// pgx runs f on the driver's own connection. database/sql lets nobody else use it meanwhile.
+func (s *session) pgx(f func(*pgx.Conn) error) error {
+	return s.conn.Raw(func(c any) error { return f(c.(*stdlib.Conn).Conn()) })
+}
+
+// Look implements snapshot.Session. The statement's own snapshot is S1, so its rows need no further filter.
+func (s *session) Look(ctx context.Context, s0 snapshot.Snapshot, limit, bytes int) (look snapshot.Look, err error) {
+	err = s.pgx(func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, s.q.look, strconv.FormatUint(s0.Xmax, 10), xids(s0.Xip), limit+1)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		if !rows.Next() {
+			return errors.Join(rows.Err(), errors.New("the statement returned no snapshot"))
+		}
+		head := rows.RawValues() // the first row is S1, its LSN and the session's token
+		token := string(head[3])
+		look.S1, err = snapshot.Parse(string(head[1]))
+		if err == nil {
+			look.LSN, err = parseLSN(string(head[2]))
+		}
+		if err != nil {
+			return err
+		}
+		if token != s.token {
+			return errAnotherSession
+		}
+		look.Rows, look.Cut, err = s.scan(ctx, conn, rows, bytes)
+		return err
+	})
+	return look, wrap("read", err)
+}
+
+var errAnotherSession = errors.New("waybill: WB1012 another server session answers than the one that was opened: a pooler stands between. " +
+	"Try: give the relay a direct connection, or session pooling")
+
+// Bounds implements snapshot.Session. Rows of transactions that ran long may lie far below the others; the two parts are
+// kept apart, so that the pages need not walk over everything between.
+func (s *session) Bounds(ctx context.Context, s0, s1 snapshot.Snapshot) (ranges []snapshot.Range, err error) {
+	err = s.pgx(func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, s.q.bounds, strconv.FormatUint(s0.Xmax, 10), xids(s0.Xip), s1.String())
+		if err != nil {
+			return err
+		}
+		ranges, err = pgx.CollectRows(rows, pgx.RowToStructByPos[snapshot.Range])
+		return err
+	})
+	if len(ranges) == 2 && ranges[0].To >= ranges[1].After { // they overlap
+		ranges = []snapshot.Range{{After: ranges[0].After, To: max(ranges[0].To, ranges[1].To)}}
+	}
+	return ranges, wrap("measure the backlog", err)
+}
+
+// Page implements snapshot.Session.
+func (s *session) Page(ctx context.Context, s0, s1 snapshot.Snapshot, r snapshot.Range, limit, bytes int) (page []relay.Message, cut bool, err error) {
+	err = s.pgx(func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, s.q.page, r.After, r.To, s1.String(), s0.String(), limit)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		page, cut, err = s.scan(ctx, conn, rows, bytes)
+		return err
+	})
+	return page, cut, wrap("read", err)
+}
+
+// Flush implements snapshot.Session: most often another commit has flushed the log already or does so at once; if not,
+// an empty logical message is committed, which no table and no reader sees.
+func (s *session) Flush(ctx context.Context, lsn uint64) error {
+	for try := 0; ; try++ {
+		var flushed uint64
+		err := s.pgx(func(conn *pgx.Conn) error {
+			var text string
+			if try == flushTries {
+				if _, err := conn.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'waybill', '')`); err != nil {
+					return err
+				}
+			}
+			err := conn.QueryRow(ctx, `SELECT pg_current_wal_flush_lsn()::text`).Scan(&text)
+			if err == nil {
+				flushed, err = parseLSN(text)
+			}
+			return err
+		})
+		if err != nil || flushed >= lsn {
+			return wrap("wait for the log to be flushed", err)
+		}
+		if try > flushTries {
+			return fmt.Errorf("waybill: WB1013 the server's log is not durable up to %X after a synchronous commit (it is up to %X)", lsn, flushed)
+		}
+		if try < flushTries {
+			if err := sleep(ctx, 500*time.Microsecond); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// flushTries polls come before the log is flushed on purpose: about 2 ms.
+const flushTries = 4
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func parseLSN(text string) (uint64, error) {
+	hi, lo, ok := strings.Cut(text, "/")
+	h, err1 := strconv.ParseUint(hi, 16, 32)
+	l, err2 := strconv.ParseUint(lo, 16, 32)
+	if !ok || err1 != nil || err2 != nil {
+		return 0, fmt.Errorf("not a log position: %q", text)
+	}
+	return h<<32 | l, nil
+}
+
+// xids writes an array of transaction ids as text, which any server takes as xid8[].
+func xids(list []uint64) string {
+	b := []byte{'{'}
+	for i, x := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, x, 10)
+	}
+	return string(append(b, '}'))
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("waybill: WB1010 %s from PostgreSQL: %w", what, err)
+}
