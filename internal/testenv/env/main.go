@@ -1,0 +1,25 @@
+// Command env starts the servers that the tests use, prints the URLs that make tests and programs use them, and stops them
+// when it is interrupted.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/waybillhq/waybill/internal/testenv"
+)
+
+func main() {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
+	var m testenv.Main
+	defer m.Close()
+	postgres := testenv.StartPostgres(&m, testenv.PostgresConfig{Fsync: true})
+	nats := testenv.StartNATS(&m, testenv.NATSConfig{})
+	fmt.Printf("export WAYBILL_TEST_POSTGRES_URL='%s'\n", postgres.URL())
+	fmt.Printf("export WAYBILL_TEST_NATS_URL='%s'\n", nats.URL())
+	fmt.Println("# running until interrupted; the data goes with it")
+	<-stop
+}
