@@ -27,6 +27,7 @@ require (
 	github.com/nats-io/nuid v1.0.1 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	github.com/waybillhq/waybill/source/postgres v0.0.0-00010101000000-000000000000
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
@@ -37,4 +38,6 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 )
 
-replace github.com/waybillhq/waybill => ../
+replace github.com/waybillhq/waybill => ..
+
+replace github.com/waybillhq/waybill/source/postgres => ../source/postgres

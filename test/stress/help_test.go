@@ -1,0 +1,100 @@
+package stress
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/waybillhq/waybill/relay"
+)
+
+// per is the size of a load: short in every test run, long when WAYBILL_LONG is set.
+func per(short, long int) int {
+	if os.Getenv("WAYBILL_LONG") != "" {
+		return long
+	}
+	return short
+}
+
+func openPostgres(t *testing.T, url string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxIdleConns(16)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func exec(t *testing.T, db *sql.DB, query string) {
+	t.Helper()
+	if _, err := db.Exec(query); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func begin(t *testing.T, db *sql.DB) *sql.Tx {
+	t.Helper()
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tx.Rollback() })
+	return tx
+}
+
+func run(t *testing.T, tx *sql.Tx, queries ...string) {
+	t.Helper()
+	for _, q := range queries {
+		if _, err := tx.Exec(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// startRelay runs a relay until the test or the returned func ends it; a relay that fails fails the test.
+func startRelay(t *testing.T, cfg relay.Config) (stop func()) {
+	t.Helper()
+	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	r, err := relay.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the relay ended: %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// within polls a condition; it fails the test when the condition does not come true in time.
+func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited %v for %s", limit, what)
+		}
+	}
+}
+
+func total(b Business) (n int) {
+	for _, versions := range b {
+		n += versions
+	}
+	return n
+}

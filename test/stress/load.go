@@ -1,0 +1,129 @@
+package stress
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/waybillhq/waybill"
+)
+
+// Load is the order stress: many writers, few hot keys, and everything that makes commit order differ from number order.
+type Load struct {
+	DB      *sql.DB
+	Outbox  *waybill.Outbox
+	Writers int
+	Keys    int
+	Per     int // transactions of each writer
+	Begin   func(ctx context.Context, db *sql.DB) (*sql.Tx, error)
+	Early   string // a statement that takes the transaction's number early; empty where there is none
+	Think   time.Duration
+}
+
+// Schema is the business table, in SQL that every database takes.
+const Schema = `CREATE TABLE counter (key text PRIMARY KEY, n integer NOT NULL)`
+
+// Run writes until every writer is done.
+func (l Load) Run(ctx context.Context, t testing.TB) {
+	t.Helper()
+	for k := range l.Keys {
+		if _, err := l.DB.ExecContext(ctx, `INSERT INTO counter (key, n) VALUES ($1, 0)`, fmt.Sprintf("k%d", k)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wg sync.WaitGroup
+	for w := range l.Writers {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(w), 42))
+			for range l.Per {
+				if err := l.transaction(ctx, rnd); err != nil && ctx.Err() == nil && !errors.Is(err, errRollback) {
+					t.Errorf("writer %d: %v", w, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+var errRollback = errors.New("rolled back on purpose")
+
+func (l Load) transaction(ctx context.Context, rnd *rand.Rand) error {
+	tx, err := l.Begin(ctx, l.DB)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if l.Early != "" && rnd.IntN(2) == 0 {
+		if _, err := tx.ExecContext(ctx, l.Early); err != nil {
+			return err
+		}
+	}
+	l.think(rnd)
+	// Locked in a fixed order, so that writers do not deadlock.
+	first, second := rnd.IntN(l.Keys), rnd.IntN(l.Keys)
+	for _, k := range []int{min(first, second), max(first, second)} {
+		savepoint := rnd.IntN(5) == 0
+		if savepoint {
+			if _, err := tx.ExecContext(ctx, `SAVEPOINT s`); err != nil {
+				return err
+			}
+		}
+		if err := l.publish(ctx, tx, fmt.Sprintf("k%d", k)); err != nil {
+			return err
+		}
+		if savepoint && rnd.IntN(2) == 0 {
+			if _, err := tx.ExecContext(ctx, `ROLLBACK TO SAVEPOINT s`); err != nil {
+				return err
+			}
+		}
+		l.think(rnd)
+	}
+	if rnd.IntN(10) == 0 {
+		return errRollback
+	}
+	return tx.Commit()
+}
+
+// publish bumps the key's version under its row lock and publishes it in the same transaction.
+func (l Load) publish(ctx context.Context, tx *sql.Tx, key string) error {
+	var n int
+	if err := tx.QueryRowContext(ctx, `UPDATE counter SET n = n + 1 WHERE key = $1 RETURNING n`, key).Scan(&n); err != nil {
+		return err
+	}
+	return l.Outbox.Publish(ctx, waybill.SQL(tx), waybill.Message{Topic: "orders", Key: key, Type: "order.changed", Payload: fmt.Appendf(nil, "%s/%d", key, n)})
+}
+
+func (l Load) think(rnd *rand.Rand) {
+	if l.Think > 0 {
+		time.Sleep(rand.N(l.Think)) // part of the load, not a way to wait for something
+	}
+}
+
+// Business reads what was committed.
+func Committed(ctx context.Context, t testing.TB, db *sql.DB) Business {
+	t.Helper()
+	rows, err := db.QueryContext(ctx, `SELECT key, n FROM counter`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	b := Business{}
+	for rows.Next() {
+		var key string
+		var n int
+		if err := rows.Scan(&key, &n); err != nil {
+			t.Fatal(err)
+		}
+		b[key] = n
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
