@@ -1,0 +1,2 @@
+// Package sink runs the suite of waybilltest, and what it cannot know, against sinks with real brokers.
+package sink
