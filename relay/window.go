@@ -71,7 +71,7 @@ func (c *core) lowWater() {
 }
 
 // The pace of saves: the cursor row bloats when it is written often while an old snapshot is held anywhere, so a save that
-// takes long makes the next one wait longer.
+// takes long makes the next one wait longer. Only when the window is used up does nothing wait.
 const (
 	savePace     = 100 * time.Millisecond
 	savePaceMost = time.Second
@@ -83,7 +83,7 @@ func (c *core) dirty() bool {
 
 func (c *core) saveDue() time.Duration {
 	if c.done >= (c.cfg.Window+1)/2 || len(c.win) >= c.cfg.Window || c.bytes > c.cfg.WindowBytes/2 { // reading waits for it
-		return c.savedAt + c.savePause/10
+		return c.savedAt
 	}
 	return c.savedAt + max(c.savePause, savePace)
 }

@@ -15,6 +15,8 @@ import (
 // scan reads rows of the columns in queries.go, up to and with the row that reaches the byte budget. It decodes the binary
 // form itself: it knows every column, and this is the path of every message.
 func (s *session) scan(ctx context.Context, conn *pgx.Conn, rows pgx.Rows, bytes int) (list []relay.Message, cut bool, err error) {
+	list = make([]relay.Message, 0, s.page+16) // as many as last time, or soon copied to twice the room
+	defer func() { s.page = len(list) }()
 	var topic, typ, contentType, headers string // most often the same as in the row before
 	for rows.Next() {
 		raw := rows.RawValues()

@@ -25,6 +25,7 @@ type session struct {
 	token       string
 	q           queries
 	incarnation int64
+	page        int // rows of the last statement
 }
 
 var _ snapshot.Session = (*session)(nil)
