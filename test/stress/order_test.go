@@ -1,18 +1,13 @@
 package stress
 
 import (
-	"context"
-	"database/sql"
 	"testing"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 
-	"github.com/waybillhq/waybill"
-	"github.com/waybillhq/waybill/dialect"
 	"github.com/waybillhq/waybill/internal/testenv"
 	"github.com/waybillhq/waybill/relay"
-	"github.com/waybillhq/waybill/schema"
 	"github.com/waybillhq/waybill/source/postgres"
 )
 
@@ -20,14 +15,7 @@ func TestOrderStressPostgresCursor(t *testing.T) {
 	ctx := t.Context()
 	url := testenv.Database(t)
 	db := openPostgres(t, url)
-	if _, err := schema.Apply(ctx, db, dialect.Postgres); err != nil {
-		t.Fatal(err)
-	}
-	exec(t, db, Schema)
-	outbox, err := waybill.New(waybill.Config{Dialect: dialect.Postgres})
-	if err != nil {
-		t.Fatal(err)
-	}
+	load := prepare(t, db)
 
 	other := openPostgres(t, testenv.Database(t)) // a neighbour with a write transaction open all the time
 	exec(t, other, `CREATE TABLE busy (n int)`)
@@ -36,8 +24,6 @@ func TestOrderStressPostgresCursor(t *testing.T) {
 	run(t, begin(t, db), `CREATE TABLE orphan (n int)`, `PREPARE TRANSACTION 'orphan-`+t.Name()+`'`)
 	t.Cleanup(func() { db.Exec(`ROLLBACK PREPARED 'orphan-` + t.Name() + `'`) })
 
-	load := Load{DB: db, Outbox: outbox, Writers: 12, Keys: 40, Per: per(60, 600), Early: `SELECT pg_current_xact_id()`, Think: 4 * time.Millisecond,
-		Begin: func(ctx context.Context, db *sql.DB) (*sql.Tx, error) { return db.BeginTx(ctx, nil) }}
 	exec(t, db, `INSERT INTO counter VALUES ('long', 0)`)
 	long := begin(t, db) // publishes at once and commits last
 	if err := load.publish(ctx, long, "long"); err != nil {
