@@ -84,8 +84,8 @@ func (s *session) Look(ctx context.Context, s0 snapshot.Snapshot, limit, bytes i
 			return err
 		}
 		defer rows.Close()
-		if !rows.Next() {
-			return errors.Join(rows.Err(), errors.New("the statement returned no snapshot"))
+		if !rows.Next() { // the first row always comes, unless the statement failed
+			return rows.Err()
 		}
 		head := rows.RawValues() // the first row is S1, its LSN and the session's token
 		token := string(head[3])

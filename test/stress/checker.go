@@ -10,7 +10,18 @@ import (
 
 // Business is what the service itself recorded, in the transactions that published: key k has the versions 1..n[k],
 // each one published once, and rolled-back attempts leave no trace.
-type Business map[string]int
+type Business struct {
+	Versions map[string]int
+	IDs      map[string]bool // of the messages whose rows are there
+}
+
+// Total is the number of messages committed.
+func (b Business) Total() (n int) {
+	for _, versions := range b.Versions {
+		n += versions
+	}
+	return n
+}
 
 // Observer records what reaches the broker, in order.
 type Observer struct {
@@ -67,11 +78,15 @@ func (o *Observer) Check(b Business) Verdict {
 			v.First = "first: " + fmt.Sprintf(format, args...)
 		}
 	}
-	for _, copies := range o.seen {
+	for id, copies := range o.seen {
 		v.Seen++
 		v.Duplicates += copies - 1
+		if !b.IDs[id] {
+			v.Phantom++
+			note("message %s was never committed", id)
+		}
 	}
-	for key, n := range b {
+	for key, n := range b.Versions {
 		v.Committed += n
 		have := map[int]bool{}
 		last := 0
@@ -87,14 +102,6 @@ func (o *Observer) Check(b Business) Verdict {
 			if !have[version] {
 				v.Lost++
 				note("key %s: version %d of %d is lost", key, version, n)
-			}
-		}
-	}
-	for key, versions := range o.order {
-		for _, version := range versions {
-			if version > b[key] {
-				v.Phantom++
-				note("key %s: version %d was never committed", key, version)
 			}
 		}
 	}

@@ -91,10 +91,3 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 		}
 	}
 }
-
-func total(b Business) (n int) {
-	for _, versions := range b {
-		n += versions
-	}
-	return n
-}

@@ -114,7 +114,7 @@ func (s *scene) observe(t *testing.T) *Observer {
 // drained waits until everything committed is in the stream.
 func (s *scene) drained(t *testing.T) {
 	t.Helper()
-	want := total(Committed(t.Context(), t, s.db))
+	want := Committed(t.Context(), t, s.db, "waybill.outbox").Total()
 	var seen int
 	defer func() {
 		if t.Failed() {
@@ -129,7 +129,7 @@ func (s *scene) drained(t *testing.T) {
 
 func (s *scene) check(t *testing.T, bound int) {
 	t.Helper()
-	v := s.observe(t).Check(Committed(t.Context(), t, s.db))
+	v := s.observe(t).Check(Committed(t.Context(), t, s.db, "waybill.outbox"))
 	t.Log(v)
 	if !v.OK() {
 		t.Error("the promise is broken")

@@ -23,6 +23,7 @@ type Load struct {
 	Begin   func(ctx context.Context, db *sql.DB) (*sql.Tx, error)
 	Early   string // a statement that takes the transaction's number early; empty where there is none
 	Think   time.Duration
+	Broken  func(error) bool // tells errors that a crash of the database explains: the writer goes on; nil: none
 }
 
 // Schema is the business table, in SQL that every database takes.
@@ -41,7 +42,8 @@ func (l Load) Run(ctx context.Context, t testing.TB) {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(w), 42))
 			for range l.Per {
-				if err := l.transaction(ctx, rnd); err != nil && ctx.Err() == nil && !errors.Is(err, errRollback) {
+				err := l.transaction(ctx, rnd)
+				if err != nil && ctx.Err() == nil && !errors.Is(err, errRollback) && (l.Broken == nil || !l.Broken(err)) {
 					t.Errorf("writer %d: %v", w, err)
 					return
 				}
@@ -105,25 +107,39 @@ func (l Load) think(rnd *rand.Rand) {
 	}
 }
 
-// Business reads what was committed.
-func Committed(ctx context.Context, t testing.TB, db *sql.DB) Business {
+// Committed reads what was committed. outbox is the table of the messages.
+func Committed(ctx context.Context, t testing.TB, db *sql.DB, outbox string) Business {
 	t.Helper()
-	rows, err := db.QueryContext(ctx, `SELECT key, n FROM counter`)
+	b := Business{Versions: map[string]int{}, IDs: map[string]bool{}}
+	each(ctx, t, db, `SELECT key, n FROM counter`, func(scan func(...any) error) error {
+		var key string
+		var n int
+		err := scan(&key, &n)
+		b.Versions[key] = n
+		return err
+	})
+	each(ctx, t, db, `SELECT id FROM `+outbox, func(scan func(...any) error) error {
+		var id string
+		err := scan(&id)
+		b.IDs[id] = true
+		return err
+	})
+	return b
+}
+
+func each(ctx context.Context, t testing.TB, db *sql.DB, query string, row func(scan func(...any) error) error) {
+	t.Helper()
+	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer rows.Close()
-	b := Business{}
 	for rows.Next() {
-		var key string
-		var n int
-		if err := rows.Scan(&key, &n); err != nil {
+		if err := row(rows.Scan); err != nil {
 			t.Fatal(err)
 		}
-		b[key] = n
 	}
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)
 	}
-	return b
 }

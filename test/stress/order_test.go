@@ -40,16 +40,16 @@ func TestOrderStressPostgresCursor(t *testing.T) {
 	load.Run(ctx, t)
 	// No stall: everything but the open transaction arrives while that, the neighbour's and the prepared one are open.
 	within(t, 30*time.Second, "all but the long transaction's message to arrive", func() bool {
-		return observer.Count() == total(Committed(ctx, t, db))
+		return observer.Count() == Committed(ctx, t, db, "waybill.outbox").Total()
 	})
 	if err := long.Commit(); err != nil {
 		t.Fatal(err)
 	}
 	within(t, 30*time.Second, "the long transaction's message to arrive", func() bool {
-		return observer.Count() == total(Committed(ctx, t, db))
+		return observer.Count() == Committed(ctx, t, db, "waybill.outbox").Total()
 	})
 	stop()
-	v := observer.Check(Committed(ctx, t, db))
+	v := observer.Check(Committed(ctx, t, db, "waybill.outbox"))
 	t.Log(v)
 	if !v.OK() || v.Duplicates != 0 {
 		t.Fail()

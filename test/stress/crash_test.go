@@ -1,0 +1,84 @@
+package stress
+
+import (
+	"context"
+	"database/sql"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/waybillhq/waybill/internal/testenv"
+	"github.com/waybillhq/waybill/relay"
+	"github.com/waybillhq/waybill/source/postgres"
+)
+
+// The server dies without flushing, under load. Half of the transactions commit with synchronous_commit=off: those that had
+// not reached the disk are gone, and must not have been published; the numbers of lost and of rolled-back transactions
+// come again, and nothing may hide behind them.
+func TestPostgresCrashUnderLoadLosesAndInventsNothing(t *testing.T) {
+	t.Parallel()
+	pg := testenv.StartPostgres(t, testenv.PostgresConfig{Settings: []string{"wal_writer_delay=500ms", "restart_after_crash=on"}})
+	url := pg.Database(t)
+	db := openPostgres(t, url)
+	load := prepare(t, db)
+	load.Per *= 3
+	load.Broken = func(error) bool { return true } // the server is away now and then
+	load.Begin = func(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			time.Sleep(rand.N(20 * time.Millisecond)) // the server is starting
+			return nil, err
+		}
+		if rand.IntN(2) == 0 {
+			_, err = tx.ExecContext(ctx, `SET LOCAL synchronous_commit = off`)
+		}
+		return tx, err
+	}
+	exec(t, db, `ALTER SYSTEM SET synchronous_commit = on`)
+
+	observer := NewObserver()
+	source, err := postgres.New(url, postgres.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { source.Close() })
+	startRelay(t, relay.Config{Name: "stress", Source: source, Store: source, Sink: Sink{observer}, Window: window})
+	loaded := make(chan struct{})
+	go func() {
+		defer close(loaded)
+		load.Run(t.Context(), t)
+	}()
+	crashes := per(3, 20)
+	for range crashes {
+		before := observer.Count()
+		within(t, time.Minute, "messages to flow", func() bool {
+			select {
+			case <-loaded:
+				return true
+			default:
+				return observer.Count() > before+100
+			}
+		})
+		time.Sleep(rand.N(50 * time.Millisecond)) // any moment will do
+		if rand.IntN(2) == 0 {
+			pg.Crash()
+		} else {
+			pg.Kill()
+		}
+		pg.Restart()
+	}
+	<-loaded
+	var committed Business
+	within(t, time.Minute, "everything committed to arrive", func() bool {
+		committed = Committed(t.Context(), t, db, "waybill.outbox")
+		return observer.Count() >= committed.Total()
+	})
+	v := observer.Check(committed)
+	t.Log(v)
+	if !v.OK() {
+		t.Error("the promise is broken")
+	}
+	if v.Duplicates > window*crashes {
+		t.Errorf("%d duplicates, at most %d allowed", v.Duplicates, window*crashes)
+	}
+}
