@@ -48,6 +48,7 @@ type app struct {
 	redactor redact.Redactor
 	in       io.Reader
 	out, err io.Writer
+	stdout   *os.File // only to ask whether it is a terminal
 	log      *slog.Logger
 	env      []string
 	kong     *kong.Kong
@@ -55,7 +56,7 @@ type app struct {
 
 // Main runs one command line and returns the number to end with.
 func Main(args []string, in io.Reader, out, errs *os.File) int {
-	a := &app{in: in, env: os.Environ()}
+	a := &app{in: in, stdout: out, env: os.Environ()}
 	a.out, a.err = a.redactor.Writer(out), a.redactor.Writer(errs)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -93,13 +94,13 @@ func (a *app) run(ctx context.Context, args []string, terminal bool) (err error)
 	}
 	parsed, err := a.kong.Parse(args)
 	if err != nil {
-		return &fault.Error{Code: "WB4310", What: "the command line is wrong", Why: err, Try: "waybill help", Exit: fault.Usage}
+		return &fault.Error{Code: "WB4601", What: "the command line is wrong", Why: err, Try: "waybill help", Exit: fault.Usage}
 	}
 	a.globals = line.globals
 	a.log = a.logger(terminal)
 	err = parsed.Run()
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &fault.Error{Code: "WB4313", What: fmt.Sprintf("gave up after --timeout %v", a.Timeout), Why: err, Try: "a longer --timeout, or waybill config show to see which server is asked", Exit: fault.Unreachable}
+		return &fault.Error{Code: "WB4602", What: fmt.Sprintf("gave up after --timeout %v", a.Timeout), Why: err, Try: "a longer --timeout, or waybill config show to see which server is asked", Exit: fault.Unreachable}
 	}
 	return err
 }
@@ -121,7 +122,7 @@ func (a *app) logger(terminal bool) *slog.Logger {
 
 // load reads the configuration. flags are values given on the command line, by path.
 func (a *app) load(flags map[string]string) (*config.Config, error) {
-	cfg, err := config.Load(config.Input{File: a.File, Env: a.env, Flags: flags, Check: checkURL})
+	cfg, err := config.Load(config.Input{File: a.File, Env: a.env, Flags: flags, Check: checkOpens})
 	if cfg == nil {
 		return nil, err
 	}

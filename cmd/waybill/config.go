@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 
 	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
+	"github.com/waybillhq/waybill/cmd/waybill/internal/fault"
+	"github.com/waybillhq/waybill/relay"
 )
 
 type configCmd struct {
@@ -46,4 +49,28 @@ func (configShowCmd) Run(a *app) error {
 		rows = append(rows, []string{e.Key, e.Value, e.Origin})
 	}
 	return a.print(append([]config.Entry{}, entries...), []string{"KEY", "VALUE", "ORIGIN"}, rows)
+}
+
+// checkOpens finds what only the source or sink itself can tell, by making it and throwing it away: that connects to nothing.
+func checkOpens(kind, name string, c *config.Config) error {
+	var err error
+	path := kind + "s." + name + ".url"
+	if c.Origin(path) == "default" {
+		return nil // it is missing, and reported
+	}
+	if kind == "source" {
+		var src source
+		if src, err = openSource(c.Sources[name], slog.New(slog.DiscardHandler)); err == nil {
+			err = src.Close()
+		}
+	} else {
+		var sink relay.Sink
+		if sink, err = openSink(c.Sinks[name], "/waybill/check", nil); err == nil && sink != nil {
+			err = sink.Close()
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	return &fault.Error{Code: "WB4509", Where: c.Origin(path), What: path, Why: err, Exit: fault.Usage}
 }

@@ -1,15 +1,99 @@
 package main
 
-type initCmd struct{}
-type migrateCmd struct{}
-type runCmd struct{}
-type sendCmd struct{}
-type statusCmd struct{}
-type demoCmd struct{}
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 
-func (initCmd) Run(a *app) error    { return nil }
-func (migrateCmd) Run(a *app) error { return nil }
-func (runCmd) Run(a *app) error     { return nil }
-func (sendCmd) Run(a *app) error    { return nil }
-func (statusCmd) Run(a *app) error  { return nil }
-func (demoCmd) Run(a *app) error    { return nil }
+	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
+	"github.com/waybillhq/waybill/cmd/waybill/internal/fault"
+	"github.com/waybillhq/waybill/cmd/waybill/internal/snippet"
+	"github.com/waybillhq/waybill/dialect"
+	"github.com/waybillhq/waybill/schema"
+)
+
+// migrationFile is where init puts the SQL.
+const migrationFile = "waybill.sql"
+
+type initCmd struct {
+	Driver string `enum:"pgx,sql,sqlite," default:"" help:"pgx, sql (database/sql with PostgreSQL) or sqlite. Defaults to what go.mod in this folder requires, else pgx."`
+	Dir    string `default:"." help:"Where to write."`
+	Yes    bool   `help:"Overwrite files that are there."`
+}
+
+func (c initCmd) Run(a *app) error {
+	driver := c.Driver
+	if driver == "" {
+		driver = detectDriver(filepath.Join(c.Dir, "go.mod"))
+	}
+	var d dialect.Dialect = dialect.Postgres
+	source := "url: ${env:DATABASE_URL}      # postgres://user@host:5432/database"
+	if driver == "sqlite" {
+		d, source = dialect.SQLite, "url: sqlite:app.db"
+	}
+	sql, err := schema.Print(d)
+	if err != nil {
+		return err
+	}
+	files := []struct{ name, text string }{
+		{config.DefaultFile, strings.Replace(configTemplate, "SOURCE", source, 1)},
+		{migrationFile, sql},
+	}
+	for _, f := range files {
+		path := filepath.Join(c.Dir, f.name)
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) && !c.Yes {
+			return &fault.Error{Code: "WB4612", What: path + " is there already, nothing was written", Try: "--yes to overwrite, or --dir with another folder", Exit: fault.Refused}
+		}
+	}
+	var written []string
+	for _, f := range files {
+		path := filepath.Join(c.Dir, f.name)
+		if err := os.WriteFile(path, []byte(f.text), 0o644); err != nil {
+			return &fault.Error{Code: "WB4613", What: "write " + path, Why: err}
+		}
+		written = append(written, path)
+	}
+	lines := snippet.For(driver)
+	if a.Output == "json" {
+		return a.print(map[string]any{"driver": driver, "written": written, "snippet": lines}, nil, nil)
+	}
+	fmt.Fprintf(a.err, "wrote %s\n\nPaste into your service:\n\n", strings.Join(written, " and "))
+	fmt.Fprint(a.out, lines)
+	fmt.Fprintf(a.err, "\nThen: waybill migrate up && waybill run\n")
+	return nil
+}
+
+func detectDriver(goMod string) string {
+	text, _ := os.ReadFile(goMod) // without one the default is right
+	for _, known := range []struct{ module, driver string }{
+		{"github.com/jackc/pgx/", "pgx"}, {"github.com/lib/pq", "sql"},
+		{"modernc.org/sqlite", "sqlite"}, {"github.com/mattn/go-sqlite3", "sqlite"}, {"github.com/ncruces/go-sqlite3", "sqlite"},
+	} {
+		if strings.Contains(string(text), known.module) {
+			return known.driver
+		}
+	}
+	return "pgx"
+}
+
+const configTemplate = `# docs/configuration.md explains every key. Check with: waybill config check
+sources:
+  orders:
+    SOURCE
+
+sinks:
+  main:
+    url: nats://localhost:4222
+    create: true                 # make the stream if it is missing
+    stream: orders
+    subjects: [orders, "orders.>"]
+
+relays:
+  orders-main:
+    source: orders
+    sink: main
+    on_rejected: hold            # hold, park or stop
+`

@@ -1,5 +1,49 @@
 package main
 
-import "github.com/waybillhq/waybill/cmd/waybill/internal/config"
+import (
+	"database/sql"
+	"errors"
+	"log/slog"
 
-func checkURL(kind, name string, c *config.Config) error { return nil }
+	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
+	"github.com/waybillhq/waybill/dialect"
+	"github.com/waybillhq/waybill/relay"
+	"github.com/waybillhq/waybill/source/postgres"
+	"github.com/waybillhq/waybill/source/sqlite"
+)
+
+// source is what every source package offers.
+type source interface {
+	relay.Source
+	relay.Store
+	Close() error
+}
+
+// openSource makes the source of one relay. It connects to nothing.
+func openSource(s config.Source, log *slog.Logger) (source, error) {
+	addr, err := parseSource(s.URL.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	if addr.dialect == dialect.Postgres {
+		return postgres.New(addr.url, postgres.Config{From: postgres.From(s.From), Logger: log, Table: s.Table})
+	}
+	db, err := addr.open(false)
+	if err != nil {
+		return nil, err
+	}
+	src, err := sqlite.New(db, sqlite.Config{From: sqlite.From(s.From), Table: s.Table})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return withDB{src, src, db}, nil
+}
+
+// withDB closes the handle that a source was given.
+type withDB struct {
+	relay.Source
+	relay.Store
+	db *sql.DB
+}
+
+func (s withDB) Close() error { return s.db.Close() }

@@ -42,19 +42,19 @@ func (d *decoder) check(c *Config, extra func(kind, name string, c *Config) erro
 	for _, name := range sorted(c.Relays) {
 		r, path := c.Relays[name], "relays."+name
 		if _, ok := c.Sources[r.Source]; !ok && r.Source != "" {
-			add("WB4307", path+".source", "there is no source %q%s", r.Source, didYouMean(r.Source, sorted(c.Sources)))
+			add("WB4507", path+".source", "there is no source %q%s", r.Source, didYouMean(r.Source, sorted(c.Sources)))
 		}
 		if _, ok := c.Sinks[r.Sink]; !ok && r.Sink != "" {
-			add("WB4307", path+".sink", "there is no sink %q%s", r.Sink, didYouMean(r.Sink, sorted(c.Sinks)))
+			add("WB4507", path+".sink", "there is no sink %q%s", r.Sink, didYouMean(r.Sink, sorted(c.Sinks)))
 		}
 		if c.origin[path+".send_timeout"] == "" {
 			r.SendTimeout = min(r.SendTimeout, r.Lease/2)
 			c.Relays[name] = r
 		}
 		if r.Lease < 100*time.Millisecond && r.Lease > 0 {
-			add("WB4308", path+".lease", "must be at least 100ms, got %v", r.Lease)
+			add("WB4508", path+".lease", "must be at least 100ms, got %v", r.Lease)
 		} else if r.SendTimeout > r.Lease/2 {
-			add("WB4308", path+".send_timeout", "%v must be at most half of lease (%v), or an old owner could write beside a new one", r.SendTimeout, r.Lease)
+			add("WB4508", path+".send_timeout", "%v must be at most half of lease (%v), or an old owner could write beside a new one", r.SendTimeout, r.Lease)
 		}
 	}
 	if extra == nil {

@@ -37,11 +37,26 @@ type Source struct {
 	From    string            `yaml:"from" enum:"beginning,now" default:"beginning"`
 	Table   string            `yaml:"table"`
 	Columns map[string]string `yaml:"columns"`
+	URI     string            `yaml:"uri"`
 }
 
 // Sink is one broker to publish to.
 type Sink struct {
 	URL redact.Secret `yaml:"url" required:"true"`
+
+	Create     bool          `yaml:"create" default:"false"`
+	Stream     string        `yaml:"stream"`
+	Subjects   []string      `yaml:"subjects"`
+	Duplicates time.Duration `yaml:"duplicates" min:"1" default:"2m"`
+	Replicas   int           `yaml:"replicas" min:"1" default:"1"`
+	MaxBytes   Bytes         `yaml:"max_bytes" default:"0"`
+
+	CredentialsFile string        `yaml:"credentials_file"`
+	NKeyFile        string        `yaml:"nkey_file"`
+	CAFile          string        `yaml:"ca_file"`
+	CertFile        string        `yaml:"cert_file"`
+	KeyFile         string        `yaml:"key_file"`
+	ConnectTimeout  time.Duration `yaml:"connect_timeout" min:"1" default:"2s"`
 }
 
 // Relay moves one source to one sink.

@@ -66,14 +66,14 @@ func (d *decoder) pairs(n *yaml.Node, path string) (keys []*yaml.Node, values ma
 		return nil, values
 	}
 	if n.Kind != yaml.MappingNode {
-		d.fault("WB4303", n, "%s: want keys with values, got %s", name(path), kind(n))
+		d.fault("WB4503", n, "%s: want keys with values, got %s", name(path), kind(n))
 		return nil, values
 	}
 	lines := map[string]string{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k := n.Content[i]
 		if first, twice := lines[k.Value]; twice {
-			d.fault("WB4304", k, "%q stands twice in %s (first at %s)", k.Value, name(path), first)
+			d.fault("WB4504", k, "%q stands twice in %s (first at %s)", k.Value, name(path), first)
 			continue
 		}
 		lines[k.Value] = d.at(k)
@@ -91,7 +91,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 	}
 	for _, k := range keys {
 		if !slices.Contains(known, k.Value) {
-			d.fault("WB4302", k, "unknown key %q in %s%s", k.Value, name(path), didYouMean(k.Value, known))
+			d.fault("WB4502", k, "unknown key %q in %s%s", k.Value, name(path), didYouMean(k.Value, known))
 		}
 	}
 	for f := range fields(v.Type()) {
@@ -99,7 +99,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 		if value, ok := values[key(f)]; ok && value.Tag != "!!null" {
 			d.decode(value, v.FieldByIndex(f.Index), child, f.Tag)
 		} else if f.Tag.Get("required") != "" {
-			d.fault("WB4305", n, "%s is required", child)
+			d.fault("WB4505", n, "%s is required", child)
 		}
 	}
 }
@@ -109,7 +109,7 @@ func (d *decoder) names(n *yaml.Node, v reflect.Value, path string) {
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, k := range keys {
 		if !isName(k.Value) {
-			d.fault("WB4303", k, "%s: the name %q may have only letters, digits and . _ -, and at most 63 of them", name(path), k.Value)
+			d.fault("WB4503", k, "%s: the name %q may have only letters, digits and . _ -, and at most 63 of them", name(path), k.Value)
 			continue
 		}
 		element := reflect.New(v.Type().Elem()).Elem()
@@ -121,7 +121,7 @@ func (d *decoder) names(n *yaml.Node, v reflect.Value, path string) {
 func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.SequenceNode {
 		if _, outside := d.where[n]; !outside || n.Kind != yaml.ScalarNode {
-			d.fault("WB4303", n, "%s: want a list, got %s", path, kind(n))
+			d.fault("WB4503", n, "%s: want a list, got %s", path, kind(n))
 			return
 		}
 		// A flag or a variable has no lists: commas make one.
@@ -142,18 +142,18 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 
 func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string, tag reflect.StructTag) {
 	if n.Kind != yaml.ScalarNode {
-		d.fault("WB4303", n, "%s: want one value, got %s", path, kind(n))
+		d.fault("WB4503", n, "%s: want one value, got %s", path, kind(n))
 		return
 	}
 	text, err := expand(n.Value, d.getenv)
 	if err != nil {
-		d.fault("WB4306", n, "%s: %v", path, err)
+		d.fault("WB4506", n, "%s: %v", path, err)
 		return
 	}
 	d.origin[path] = d.at(n)
 	shown := fmt.Sprintf("%q", n.Value) // never the value of a reference
 	if err := set(v, text, tag); err != nil {
-		d.fault("WB4303", n, "%s: %v, got %s", path, err, shown)
+		d.fault("WB4503", n, "%s: %v, got %s", path, err, shown)
 	}
 	if _, outside := d.where[n]; !outside && redact.Plain(n.Value) {
 		d.warn = append(d.warn, fmt.Sprintf("%s: %s has a password in plain text; write ${env:NAME} or ${file:/path} instead", d.at(n), path))

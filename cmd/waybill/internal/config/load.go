@@ -69,7 +69,7 @@ func (d *decoder) read(file string) error {
 	}
 	d.file = file
 	if err != nil {
-		return &fault.Error{Code: "WB4301", What: "cannot read the configuration", Why: err, Try: "waybill init, or --config with the right path", Exit: fault.Usage}
+		return &fault.Error{Code: "WB4501", What: "cannot read the configuration", Why: err, Try: "waybill init, or --config with the right path", Exit: fault.Usage}
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var document, more yaml.Node
@@ -80,7 +80,7 @@ func (d *decoder) read(file string) error {
 		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		e := &fault.Error{Code: "WB4301", Where: file, What: err.Error(), Exit: fault.Usage}
+		e := &fault.Error{Code: "WB4501", Where: file, What: err.Error(), Exit: fault.Usage}
 		if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 			e.What = "not YAML: " + m[2]
 			if m[1] != "" {

@@ -8,20 +8,28 @@ import (
 )
 
 // Secret is a text that shows itself only redacted, however it is printed. A URL shows all but its password.
-type Secret struct{ value string }
+type Secret struct {
+	value *string // a pointer, because fmt prints the unexported fields of other structs without asking String
+}
 
 // NewSecret wraps value.
-func NewSecret(value string) Secret { return Secret{value} }
+func NewSecret(value string) Secret { return Secret{&value} }
 
 // Reveal returns the text itself. Only what opens a connection calls it.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 func (s Secret) String() string {
+	value := s.Reveal()
 	switch {
-	case s.value == "":
+	case value == "":
 		return ""
-	case scheme.MatchString(s.value), strings.HasPrefix(s.value, "sqlite:"), strings.HasPrefix(s.value, "nats:"), isFile.MatchString(s.value):
-		return redact(s.value, "")
+	case scheme.MatchString(value), strings.HasPrefix(value, "sqlite:"), strings.HasPrefix(value, "nats:"), isFile.MatchString(value):
+		return redact(value, "")
 	}
 	return mask
 }

@@ -24,7 +24,7 @@ func (r *Redactor) Learn(urls ...Secret) {
 	defer r.mu.Unlock()
 	for _, u := range urls {
 		shown := u.String()
-		for _, secret := range secretsIn(u.value) {
+		for _, secret := range secretsIn(u.Reveal()) {
 			for _, form := range forms(secret) {
 				if len(form) >= 6 && !strings.Contains(shown, form) && !slices.Contains(r.known, form) {
 					r.known = append(r.known, form)

@@ -1,0 +1,118 @@
+// Package look reads from a source's database what waybill status shows. It never counts without a bound, and what cannot
+// be told cheaply is nil: unknown.
+package look
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/waybillhq/waybill/dialect"
+)
+
+// Most bounds every count: a count of Most means that many or more.
+const Most = 10_000
+
+// patience bounds the one query that may have to skip over much.
+const patience = 2 * time.Second
+
+// Relay is how a relay stands, as its source's database knows it.
+type Relay struct {
+	Known    bool // it has run at least once
+	Owner    string
+	Lease    time.Duration // until the lease runs out; not above 0 when nobody owns the relay
+	SavedAgo time.Duration // since the cursor was saved
+	Held     int           // messages that are tried again by themselves
+	Parked   int           // messages that wait for a person
+	Why      string        // the reason of the last of them
+	Pending  *int          // messages that are committed and not behind the cursor
+	Oldest   *time.Duration
+}
+
+// Source says where a relay's messages are.
+type Source struct {
+	Table     string // Defaults to the outbox of the mode
+	Flagged   bool   // the table has a column is_published
+	FromNow   bool   // a relay that never ran will skip what is there
+	Published string // the column, when Flagged. Defaults to is_published
+	Created   string // the column with the time of the row; "-" is none. Defaults to created_at
+	Pos       string // the column that gives the order. Defaults to pos
+}
+
+// statements differ between databases. Ages are seconds.
+type statements struct {
+	head, aside, why string
+	pending          func(ctx context.Context, db *sql.DB, s Source, position string) (n int, oldest sql.NullFloat64, err error)
+}
+
+// Look reads how the relay of that name stands.
+func Look(ctx context.Context, db *sql.DB, d dialect.Dialect, s Source, relay string) (r Relay, err error) {
+	q := postgres
+	if d.Name() == dialect.SQLite.Name() {
+		q = sqlite
+	}
+	var lease, saved float64
+	var position string
+	err = db.QueryRowContext(ctx, q.head, relay).Scan(&r.Owner, &lease, &position, &saved)
+	switch {
+	case errors.Is(err, sql.ErrNoRows) && s.FromNow:
+		return r, nil
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return r, err
+	default:
+		r.Known, r.Lease, r.SavedAgo = true, seconds(lease), seconds(saved)
+		var all int
+		if err := db.QueryRowContext(ctx, q.aside, relay, Most).Scan(&r.Held, &r.Parked, &all); err != nil {
+			return r, err
+		}
+		if all > 0 {
+			if err := db.QueryRowContext(ctx, q.why, relay).Scan(&r.Why); err != nil && !errors.Is(err, sql.ErrNoRows) {
+				return r, err
+			}
+		}
+	}
+	within, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	n, oldest, err := q.pending(within, db, s, position)
+	if within.Err() != nil && ctx.Err() == nil {
+		return r, nil // unknown
+	}
+	if err != nil {
+		return r, err
+	}
+	r.Pending = &n
+	if oldest.Valid {
+		age := seconds(max(oldest.Float64, 0))
+		r.Oldest = &age
+	}
+	return r, nil
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// names fills in the defaults and quotes.
+func (s Source) names(d dialect.Dialect) (table, published, created, pos string, err error) {
+	or := func(name, standard string) string {
+		if name == "" {
+			return standard
+		}
+		return name
+	}
+	own := map[string]string{"postgres": "waybill.outbox", "sqlite": "waybill_outbox"}[d.Name()]
+	if s.Flagged {
+		own += "_flagged"
+	}
+	quote := func(name string) (quoted string) {
+		if err == nil {
+			quoted, err = d.Quote(name)
+		}
+		return quoted
+	}
+	table, published, pos = quote(or(s.Table, own)), quote(or(s.Published, "is_published")), quote(or(s.Pos, "pos"))
+	if s.Created != "-" {
+		created = quote(or(s.Created, "created_at"))
+	}
+	return table, published, created, pos, err
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waybillhq/waybill/cmd/waybill/internal/broker"
+	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
+	"github.com/waybillhq/waybill/cmd/waybill/internal/fault"
+	"github.com/waybillhq/waybill/relay"
+)
+
+// stopTime is how long a clean stop may take: a little less than what Kubernetes grants.
+const stopTime = 25 * time.Second
+
+type runCmd struct {
+	Listen string `placeholder:"ADDRESS" help:"Where /livez, /readyz and /status answer, or off. Defaults to listen of the configuration."`
+}
+
+func (c runCmd) Run(ctx context.Context, a *app) error {
+	flags := map[string]string{}
+	if c.Listen != "" {
+		flags["listen"] = c.Listen
+	}
+	cfg, err := a.load(flags)
+	if err != nil {
+		return err
+	}
+	if len(cfg.Relays) == 0 {
+		return &fault.Error{Code: "WB4604", What: "no relay is configured", Try: "WAYBILL_SOURCE=... WAYBILL_SINK=... waybill run, or waybill init", Exit: fault.Usage}
+	}
+	for _, w := range cfg.Warnings {
+		a.log.Warn(w)
+	}
+	var brokers broker.Servers
+	defer brokers.Close()
+	var running []*running
+	defer func() {
+		for _, r := range running {
+			r.close(a)
+		}
+	}()
+	for _, name := range slices.Sorted(maps.Keys(cfg.Relays)) {
+		r, err := a.assemble(cfg, name, &brokers)
+		if err != nil {
+			return err
+		}
+		running = append(running, r)
+	}
+	a.log.Info("waybill", "relays", strings.Join(slices.Sorted(maps.Keys(cfg.Relays)), ","), "listen", cfg.Listen)
+	return a.supervise(ctx, cfg.Listen, running)
+}
+
+// running is one relay of this process.
+type running struct {
+	name, sourceName, sinkName string
+	relay                      *relay.Relay
+	source                     source
+	sink                       relay.Sink
+}
+
+func (a *app) assemble(cfg *config.Config, name string, brokers *broker.Servers) (*running, error) {
+	rc := cfg.Relays[name]
+	log := a.log
+	src, err := openSource(cfg.Sources[rc.Source], log.With("relay", name, "source", rc.Source))
+	if err != nil {
+		return nil, err
+	}
+	sink, err := openSink(cfg.Sinks[rc.Sink], sourceURI(cfg, rc.Source), brokers)
+	if err != nil {
+		return nil, errors.Join(err, src.Close())
+	}
+	r, err := relay.New(relay.Config{
+		Name: name, Source: src, Store: src, Sink: sink, Logger: log,
+		OnRejected: relay.Policy(rc.OnRejected), Window: rc.Window, WindowBytes: int(rc.WindowBytes), Lease: rc.Lease, SendTimeout: rc.SendTimeout,
+	})
+	if err != nil {
+		return nil, errors.Join(err, src.Close(), sink.Close())
+	}
+	return &running{name, rc.Source, rc.Sink, r, src, sink}, nil
+}
+
+func sourceURI(cfg *config.Config, source string) string {
+	if uri := cfg.Sources[source].URI; uri != "" {
+		return uri
+	}
+	return "/waybill/" + source
+}
+
+func (r *running) close(a *app) {
+	if err := errors.Join(r.sink.Close(), r.source.Close()); err != nil {
+		a.log.Warn("closing", "relay", r.name, "error", err)
+	}
+}
+
+// supervise runs the relays until ctx ends or one of them fails: a relay that must not go on ends the process, so that
+// somebody looks.
+func (a *app) supervise(ctx context.Context, listen string, relays []*running) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stopProbes, err := a.serve(listen, relays)
+	if err != nil {
+		return err
+	}
+	defer stopProbes()
+
+	ended := make(chan error, len(relays))
+	for _, r := range relays {
+		go func() {
+			err := r.relay.Run(ctx)
+			if err != nil {
+				err = fmt.Errorf("relay %s ended: %w", r.name, err)
+			}
+			ended <- err
+		}()
+	}
+	var tooLate <-chan time.Time
+	stopping := ctx.Done()
+	var faults []error
+	for left := len(relays); left > 0; {
+		select {
+		case <-stopping:
+			stopping = nil
+			tooLate = time.After(stopTime)
+			a.log.Info("stopping: waiting for confirmations and saving the cursors", "at_most", stopTime.String())
+		case err := <-ended:
+			left--
+			if err != nil {
+				a.log.Error("a relay ended; stopping the others", "error", err)
+				faults = append(faults, err)
+				cancel()
+			}
+		case <-tooLate:
+			return &fault.Error{Code: "WB4606", What: fmt.Sprintf("the stop took longer than %v; what was in flight may be sent again", stopTime), Why: errors.Join(faults...),
+				Try: "nothing: the next start goes on from the saved cursor"}
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return err
+	}
+	a.log.Info("stopped cleanly")
+	return nil
+}
