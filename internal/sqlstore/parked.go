@@ -15,12 +15,8 @@ func (s *Store) setAside(ctx context.Context, q Querier, name string, save relay
 		n := min(len(rest), parkAtOnce)
 		var args []any
 		for _, p := range rest[:n] {
-			headers, err := encodeHeaders(p.Headers)
-			if err != nil {
-				return err
-			}
 			args = append(args, name, p.Pos, p.Incarnation, p.Lane, p.State, p.Attempts, printable(p.Error),
-				p.ID, p.Topic, p.Key, p.Type, payload(p.Payload), p.ContentType, headers, s.time(p.Message))
+				p.ID, p.Topic, p.Key, p.Type, payload(p.Payload), p.ContentType, storedHeaders(p.Headers), s.time(p.Message))
 		}
 		query := s.q.park + s.d.tuples(n, len(args)/n) + " ON CONFLICT (relay, pos) DO NOTHING"
 		if _, err := q.ExecContext(ctx, query, args...); err != nil {
@@ -55,7 +51,7 @@ func (s *Store) Held(ctx context.Context, lease relay.Lease, lane string, limit 
 	for rows.Next() {
 		var p relay.Parked
 		if err := rows.Scan(&p.Pos, &p.Incarnation, &p.Lane, &p.State, &p.Attempts, &p.Error, &p.ID, &p.Topic, &p.Key, &p.Type,
-			Payload(&p.Payload), &p.ContentType, Headers(&p.Headers), Time(&p.Time)); err != nil {
+			columnPayload{&p.Payload}, &p.ContentType, columnHeaders{&p.Headers}, columnTime{&p.Time}); err != nil {
 			return nil, wrap("read the held messages of", lease.Relay, err)
 		}
 		held = append(held, p)
