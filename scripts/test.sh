@@ -8,7 +8,7 @@ export WAYBILL_TEST_SKIPPED
 phase=none
 finish() {
 	status=$?
-	[ $status = 0 ] || echo "FAILED in phase $phase"
+	[ $status = 0 ] || echo "FAILED in phase $phase; the phases after it did not run"
 	skipped=$(sort -u "$WAYBILL_TEST_SKIPPED" | paste -sd ';' - | sed 's/;/; /g')
 	rm -f "$WAYBILL_TEST_SKIPPED"
 	echo "skipped: ${skipped:-nothing}"
