@@ -345,7 +345,7 @@ func (c *core) fail(err error) {
 
 // backoff is full jitter below a limit that doubles from 10 ms up to most.
 func (c *core) backoff(tries int, most time.Duration) time.Duration {
-	return c.jitter(min(10*time.Millisecond<<min(tries, 20), most))
+	return c.jitter(min(10*time.Millisecond<<max(0, min(tries, 20)), most))
 }
 
 func (c *core) jitter(below time.Duration) time.Duration {
