@@ -21,7 +21,7 @@ func TestWaybillKeepsItsPromiseWhereTheDoubleWriteFails(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	var out bytes.Buffer
-	if err := Run(t.Context(), Options{For: 5 * time.Second, JSON: true, Out: &out}); err != nil {
+	if err := Run(t.Context(), Options{For: 4 * time.Second, JSON: true, Out: &out}); err != nil {
 		t.Fatalf("%v\n%s", err, out.Bytes())
 	}
 	var result map[string]map[string]int

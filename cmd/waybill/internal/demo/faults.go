@@ -10,10 +10,11 @@ import (
 // faults counts what was done, to both services alike.
 type faults struct{ stopped, slow, crashed, killed, relayKilled int }
 
-// injectFaults makes one fault after the other, at random moments, until ctx ends. Then everything is healed.
-func (d *demo) injectFaults(ctx context.Context) error {
+// injectFaults makes one fault after the other, at random moments, until ctx ends; then everything is healed. It calls
+// every once when each fault has happened.
+func (d *demo) injectFaults(ctx context.Context, every func()) error {
 	episodes := []func(context.Context) error{d.killServices, d.stopBroker, d.killRelay, d.slowBroker, d.killServices, d.crashBroker}
-	for {
+	for round := 0; ; round++ {
 		for _, episode := range episodes {
 			if !sleep(ctx, between(150, 500)) {
 				return nil
@@ -21,6 +22,9 @@ func (d *demo) injectFaults(ctx context.Context) error {
 			if err := episode(ctx); err != nil {
 				return err
 			}
+		}
+		if round == 0 {
+			every()
 		}
 		rand.Shuffle(len(episodes), func(i, j int) { episodes[i], episodes[j] = episodes[j], episodes[i] })
 	}

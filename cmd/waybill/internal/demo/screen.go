@@ -33,7 +33,7 @@ func newScreen(o Options) *screen {
 
 func (s *screen) close() {
 	if s.live {
-		io.WriteString(s.out, "\x1b[?25h\x1b[?1049l"+introduction+"\n")
+		io.WriteString(s.out, "\x1b[?25h\x1b[?1049l"+introduction)
 		s.live = false
 	}
 }
@@ -84,7 +84,7 @@ func table(sides []*side, r Result, lost, meaning string) string {
 		fmt.Fprintf(&b, "  %-16s %12v %9v   %s\n", name, double, waybill, what)
 	}
 	d, w := r.DoubleWrite, r.Waybill
-	row("", "double write", "Waybill", "")
+	fmt.Fprintf(&b, "  %-16s %12s %9s\n", "", "double write", "Waybill")
 	row("committed", d.Committed, w.Committed, "registrations in the database")
 	row("received", d.Received, w.Received, "different messages at the broker")
 	row(lost, d.Lost, w.Lost, meaning)
@@ -103,7 +103,7 @@ func (f faults) String() string {
 func meaning(sides []*side, r Result) string {
 	text := fmt.Sprintf("The double write told nobody about %d registrations and announced %d that do not exist.", r.DoubleWrite.Lost, r.DoubleWrite.Phantom)
 	if d, w := sides[0].failed.Load(), sides[1].failed.Load(); d > w {
-		text += fmt.Sprintf("\nIt failed %d requests, because it waits for the broker; on Waybill %d failed, by kill -9.", d, w)
+		text += fmt.Sprintf("\nIt failed %d requests, because it waits for the broker; Waybill's service, which never does, failed %d.", d, w)
 	}
 	if r.Waybill.kept() {
 		text += "\nWaybill announced every registration, in order, and nothing else."
