@@ -21,8 +21,10 @@ type call struct {
 	confirm func(int, error)
 	ended   func()
 	left    atomic.Int32
-	sent    chan struct{} // closed when no message is touched any more: only then may others than its own reply fail it
 	items   []item
+	began   uint64        // on the link's clock
+	sent    chan struct{} // closed when no message is touched any more: only then may others than its own reply fail it
+	sentAt  uint64        // on the link's clock, valid when sent is closed
 
 	mu     sync.Mutex
 	asking bool
@@ -38,26 +40,28 @@ func (l *link) publish(ctx context.Context, source string, messages []*relay.Mes
 	c := &call{ctx: ctx, link: l, confirm: confirm, sent: make(chan struct{}), items: make([]item, len(messages))}
 	c.left.Store(int32(len(messages)))
 	l.mu.Lock()
-	l.last++
-	number := l.last
-	l.calls[number] = c
+	c.began = l.clock.Add(1)
+	l.calls[c.began] = c
 	l.mu.Unlock()
 	stop := context.AfterFunc(ctx, c.expire)
 	c.ended = func() {
 		stop()
 		l.mu.Lock()
-		delete(l.calls, number)
+		delete(l.calls, c.began)
 		l.mu.Unlock()
 		done()
 	}
-	c.send(l.inbox+strconv.FormatUint(number, 36)+"-", source, messages)
+	c.send(l.inbox+strconv.FormatUint(c.began, 36)+"-", source, messages)
 	if l.nc.IsClosed() {
 		c.fail(errLost(l.nc.LastError()), nil) // it may have closed before it knew of this call
 	}
 }
 
 func (c *call) send(inbox, source string, messages []*relay.Message) {
-	defer close(c.sent)
+	defer func() {
+		c.sentAt = c.link.clock.Add(1)
+		close(c.sent)
+	}()
 	e := encoder{source: source, msg: nats.Msg{Header: nats.Header{}}}
 	for i, m := range messages {
 		c.items[i].topic = m.Topic
@@ -98,9 +102,30 @@ func (c *call) fail(err error, which func(topic string) bool) {
 	}
 }
 
+// expire ends the call at the end of its time. What it has not written yet must never leave this process; if the connection
+// is stuck, cutting it also frees send. A reply to a later call proves that all of this one has left.
 func (c *call) expire() {
-	c.link.purge() // also frees send when the connection is stuck
+	if c.allSettled() {
+		return
+	}
+	select {
+	case <-c.sent:
+		if c.link.heard.Load() < c.sentAt {
+			c.link.purge()
+		}
+	default:
+		c.link.purge()
+	}
 	c.fail(errUnconfirmed(context.Cause(c.ctx), c.link.trouble.Load()), nil)
+}
+
+func (c *call) allSettled() bool {
+	for i := range c.items {
+		if !c.items[i].settled.Load() {
+			return false
+		}
+	}
+	return true
 }
 
 // unanswered takes a message that the server could give to nobody. While a stream has no leader that is so as well,

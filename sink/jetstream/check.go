@@ -23,6 +23,10 @@ func create(ctx context.Context, js jetstream.JetStream, c Config) error {
 // Check connects and returns what does not hold of all that the promise needs from the server, for Config.Stream and for
 // the streams of the topics given. It changes nothing but, with Create, a missing stream.
 func (s *Sink) Check(ctx context.Context, topics ...string) []error {
+	if err := s.enter(); err != nil {
+		return []error{err}
+	}
+	defer s.flight.Done()
 	l, err := s.connected(ctx)
 	if err != nil {
 		return []error{err}

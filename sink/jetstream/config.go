@@ -66,6 +66,9 @@ func (c Config) withDefaults(servers string) (Config, []string, error) {
 	}
 	list := strings.FieldsFunc(servers, func(r rune) bool { return r == ',' || r == ' ' })
 	for i, server := range list {
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server // as the client does
+		}
 		_, err := url.Parse(server)
 		if u := (*url.Error)(nil); errors.As(err, &u) {
 			err = u.Err // the whole error holds the URL, and that a password

@@ -1,7 +1,6 @@
 package jetstream
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 
@@ -95,9 +94,6 @@ func headerFault(name, value string, payload int) string {
 
 // acknowledged reads a reply: stored, or why not, or neither when it is not a stream's.
 func acknowledged(data []byte, topic string) (stored bool, err error) {
-	if bytes.HasPrefix(data, []byte(`{"stream":"`)) && !bytes.Contains(data, []byte(`"error"`)) {
-		return true, nil
-	}
 	var ack struct {
 		Stream string              `json:"stream"`
 		Error  *jetstream.APIError `json:"error"`

@@ -19,11 +19,12 @@ type link struct {
 	nc    *nats.Conn
 	js    jetstream.JetStream
 	wire  *wire
-	inbox string // what replies are sent to: inbox + number of the call + "-" + index of the message
+	inbox string // what replies are sent to: inbox + beginning of the call + "-" + index of the message
 
 	mu    sync.Mutex
-	calls map[uint64]*call
-	last  uint64
+	calls map[uint64]*call // by their beginning
+	clock atomic.Uint64    // counts beginnings and ends of sending
+	heard atomic.Uint64    // the beginning of the newest call that had any reply
 
 	trouble atomic.Pointer[error] // the newest error that the server reported outside of any reply
 	blind   atomic.Bool           // the server does not let this user ask for streams
@@ -79,6 +80,9 @@ func (l *link) reply(m *nats.Msg) {
 	l.mu.Unlock()
 	if errN != nil || errI != nil || c == nil || int(i) >= len(c.items) {
 		return // of a call that has ended
+	}
+	if l.heard.Load() < n {
+		l.heard.Store(n) // nobody else stores
 	}
 	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
 		c.unanswered(int(i))

@@ -34,7 +34,7 @@ func TestJetStreamInAProcessOfItsOwn(t *testing.T) {
 func TestJetStreamInTheSameProcess(t *testing.T) {
 	waybilltest.TestSink(t, func(t *testing.T) waybilltest.SinkHarness {
 		e := startEmbedded(t, &server.Options{MaxPayload: 131072})
-		c := &consumer{connect: func() (*nats.Conn, error) { return nats.Connect("", nats.InProcessServer(e)) }}
+		c := e.consumer()
 		c.makeStream(t, client.StreamConfig{Subjects: []string{"orders.created"}})
 		return waybilltest.SinkHarness{
 			Open: func(t *testing.T) relay.Sink {
@@ -44,15 +44,6 @@ func TestJetStreamInTheSameProcess(t *testing.T) {
 			Received: c.received, Kill: e.stop, Start: e.start, Lacks: lacks,
 		}
 	})
-}
-
-func newSink(t *testing.T, servers string, config jetstream.Config) *jetstream.Sink {
-	t.Helper()
-	sink, err := jetstream.New(servers, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sink
 }
 
 // embedded is a NATS server in this process that can be stopped and started again on the same data. An orderly stop is all
