@@ -29,6 +29,7 @@ require (
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/waybillhq/waybill/sink/jetstream v0.0.0-00010101000000-000000000000
+	github.com/waybillhq/waybill/source/flagged v0.0.0-00010101000000-000000000000
 	github.com/waybillhq/waybill/source/postgres v0.0.0-00010101000000-000000000000
 	github.com/waybillhq/waybill/source/sqlite v0.0.0-00010101000000-000000000000
 	golang.org/x/crypto v0.58.0 // indirect
@@ -48,3 +49,5 @@ replace github.com/waybillhq/waybill/source/postgres => ../source/postgres
 replace github.com/waybillhq/waybill/sink/jetstream => ../sink/jetstream
 
 replace github.com/waybillhq/waybill/source/sqlite => ../source/sqlite
+
+replace github.com/waybillhq/waybill/source/flagged => ../source/flagged

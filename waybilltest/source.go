@@ -95,6 +95,8 @@ type sourceCase struct {
 	SourceHarness
 	t *testing.T
 
+	keep   bool // reopen with the same source, as a relay does after an error
+	source relay.Source
 	store  relay.Store
 	lease  relay.Lease
 	reader relay.Reader
@@ -107,18 +109,24 @@ type got struct {
 	behind func() relay.Position
 }
 
-// reopen starts where the store says, in a new process as it were.
+// reopen starts where the store says, in a new process as it were, or with keep in the same one.
 func (c *sourceCase) reopen() {
 	c.t.Helper()
 	c.close()
 	ctx := c.within(patience)
 	for { // after a crash the database needs a moment
-		source, store := c.Open(c.t)
+		source, store := c.source, c.store
+		if source == nil {
+			source, store = c.Open(c.t)
+		}
 		tenure, err := store.Acquire(ctx, "suite", "suite", time.Hour)
 		if err == nil {
 			var reader relay.Reader
 			if reader, err = source.Open(ctx, tenure.Position); err == nil {
 				c.store, c.lease, c.reader = store, tenure.Lease, reader
+				if c.keep {
+					c.source = source
+				}
 				return
 			}
 		}

@@ -96,11 +96,13 @@ func (c *sourceCase) beganFirst() {
 func (c *sourceCase) comesAgain() {
 	c.commit(message("a", "1"), message("a", "2"), message("", "3"))
 	c.take(3)
-	c.reopen()
-	have := texts(c.take(3))
-	slices.Sort(have)
-	if want := []string{"-3", "a-1", "a-2"}; !slices.Equal(have, want) {
-		c.t.Fatalf("read %s, want %s", have, want)
+	for _, c.keep = range []bool{false, true, true} {
+		c.reopen()
+		have := texts(c.take(3))
+		slices.Sort(have)
+		if want := []string{"-3", "a-1", "a-2"}; !slices.Equal(have, want) {
+			c.t.Fatalf("read %s, want %s", have, want)
+		}
 	}
 }
 
@@ -365,6 +367,8 @@ func (c *sourceCase) leavesNoGoroutine() {
 		<-result
 		c.reopen()
 	}
+	c.keep = true
+	c.reopen()
 	use(0) // what the pools keep for good begins here
 	before := runtime.NumGoroutine()
 	const rounds = 20

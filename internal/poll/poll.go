@@ -14,6 +14,7 @@ type Pace struct {
 	min, max time.Duration
 	found    time.Time // when work was last found
 	looked   time.Time // when the last look ended
+	began    time.Time // when the last look began: the pause counts from there
 	slow     time.Duration
 	wake     chan struct{}
 }
@@ -39,20 +40,28 @@ func (p *Pace) Wait(ctx context.Context) error {
 	if p.looked.IsZero() {
 		return nil
 	}
-	pause := max(min(max(p.looked.Sub(p.found)/8, p.min), p.max), 20*p.slow)
-	timer := time.NewTimer(time.Until(p.looked.Add(pause)))
+	least := 20 * p.slow
+	if err := p.sleep(ctx, max(min(max(p.looked.Sub(p.found)/8, p.min), p.max), least), p.wake); err != nil {
+		return err
+	}
+	return p.sleep(ctx, least, nil)
+}
+
+// sleep blocks until so long after the last look, or until woken.
+func (p *Pace) sleep(ctx context.Context, pause time.Duration, wake <-chan struct{}) error {
+	timer := time.NewTimer(time.Until(p.began.Add(pause)))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timer.C:
-	case <-p.wake:
+	case <-wake:
 	}
 	return nil
 }
 
 // Looked tells that a look has ended and whether it found work. slow is the time it took, where looking itself may be a burden:
-// the next pause is at least twenty times that. 0 says it never is.
+// the next pause is at least twenty times that, even when woken. 0 says that it is none.
 func (p *Pace) Looked(found bool, slow time.Duration) {
 	p.looked, p.slow = time.Now(), slow
 	if found || p.found.IsZero() {

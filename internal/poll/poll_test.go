@@ -76,6 +76,19 @@ func TestSlowLookIsRepeatedAfterTwentyTimesItsTime(t *testing.T) {
 	})
 }
 
+func TestWakeDoesNotHurryASlowLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(2*time.Millisecond, time.Minute)
+		p.Looked(true, 0)
+		time.Sleep(time.Hour)
+		p.Looked(false, 90*time.Millisecond)
+		p.Wake()
+		if d := pause(t, p); d != 1800*time.Millisecond {
+			t.Errorf("waited %v", d)
+		}
+	})
+}
+
 func TestWakeEndsThePause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(time.Minute, time.Minute)

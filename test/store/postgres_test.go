@@ -3,6 +3,7 @@ package store
 import (
 	"database/sql"
 	"net/url"
+	"strings"
 	"testing"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
@@ -11,29 +12,81 @@ import (
 	"github.com/waybillhq/waybill/internal/sqlstore"
 	"github.com/waybillhq/waybill/internal/testenv"
 	"github.com/waybillhq/waybill/relay"
+	"github.com/waybillhq/waybill/source/postgres"
 	"github.com/waybillhq/waybill/waybilltest"
 )
 
 // postgresDatabase is a new database, used from another time zone.
-func postgresDatabase(t *testing.T) (open func(t *testing.T) *sql.DB) {
+func postgresDatabase(t *testing.T) (dsn string, open func(t *testing.T) *sql.DB) {
 	t.Helper()
-	u, err := url.Parse(testenv.Database(t))
+	return postgresAt(t, testenv.Database(t))
+}
+
+func postgresAt(t *testing.T, address string) (dsn string, open func(t *testing.T) *sql.DB) {
+	t.Helper()
+	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	q := u.Query()
 	q.Set("timezone", "Asia/Tokyo")
 	u.RawQuery = q.Encode()
-	open = func(t *testing.T) *sql.DB { return openDB(t, "pgx", u.String()) }
+	dsn = u.String()
+	open = func(t *testing.T) *sql.DB { return openDB(t, "pgx", dsn) }
 	migrate(t, open(t), dialect.Postgres)
-	return open
+	return dsn, open
 }
 
 func TestPostgresStore(t *testing.T) {
 	t.Parallel()
 	testenv.NeedPostgres(t)
 	waybilltest.TestStore(t, func(t *testing.T) waybilltest.StoreHarness {
-		open := postgresDatabase(t)
+		_, open := postgresDatabase(t)
 		return waybilltest.StoreHarness{Open: func(t *testing.T) relay.Store { return sqlstore.Postgres(open(t)) }}
+	})
+}
+
+// postgresHarness completes h with a cluster that can be crashed, for the one case that needs it.
+func postgresHarness(t *testing.T, make func(dsn string, open func(*testing.T) *sql.DB) waybilltest.SourceHarness) waybilltest.SourceHarness {
+	t.Helper()
+	if !strings.Contains(t.Name(), "crash") {
+		h := make(postgresDatabase(t))
+		h.Crash = func(t *testing.T) { t.Fatal("the shared cluster must not crash") }
+		return h
+	}
+	cluster := testenv.StartPostgres(t, testenv.PostgresConfig{})
+	h := make(postgresAt(t, cluster.URL()))
+	h.Crash = func(*testing.T) { cluster.Crash(); cluster.Restart() }
+	return h
+}
+
+func TestPostgresFlaggedSource(t *testing.T) {
+	t.Parallel()
+	testenv.NeedPostgres(t)
+	waybilltest.TestSource(t, func(t *testing.T) waybilltest.SourceHarness {
+		return postgresHarness(t, func(_ string, open func(*testing.T) *sql.DB) waybilltest.SourceHarness {
+			return flaggedHarness(t, dialect.Postgres, open, "waybill.outbox_flagged", nil)
+		})
+	})
+}
+
+func TestPostgresCursorSource(t *testing.T) {
+	t.Parallel()
+	testenv.NeedPostgres(t)
+	waybilltest.TestSource(t, func(t *testing.T) waybilltest.SourceHarness {
+		return postgresHarness(t, func(dsn string, open func(*testing.T) *sql.DB) waybilltest.SourceHarness {
+			app := open(t)
+			return waybilltest.SourceHarness{
+				Open: func(t *testing.T) (relay.Source, relay.Store) {
+					src, err := postgres.New(dsn, postgres.Config{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(func() { src.Close() })
+					return src, src
+				},
+				Begin: func(t *testing.T) waybilltest.Transaction { return begin(t, app, dialect.Postgres, "") },
+			}
+		})
 	})
 }

@@ -122,6 +122,13 @@ func TestSQLiteSource(t *testing.T) {
 	})
 }
 
+func TestSQLiteFlaggedSource(t *testing.T) {
+	t.Parallel()
+	waybilltest.TestSource(t, func(t *testing.T) waybilltest.SourceHarness {
+		return flaggedHarness(t, dialect.SQLite, sqliteFile(t), "waybill_outbox_flagged", sqliteLacks)
+	})
+}
+
 func TestSQLiteStore(t *testing.T) {
 	t.Parallel()
 	waybilltest.TestStore(t, func(t *testing.T) waybilltest.StoreHarness {
