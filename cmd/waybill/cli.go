@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,7 +37,7 @@ type commands struct {
 // globals are the flags of every command.
 type globals struct {
 	File    string        `name:"config" short:"c" env:"WAYBILL_CONFIG" placeholder:"FILE" help:"Configuration. Defaults to waybill.yaml if it exists."`
-	Output  string        `short:"o" enum:"table,json" default:"table" help:"What reads print: table or json."`
+	Output  string        `short:"o" enum:"table,json" default:"table" placeholder:"table|json" help:"What reads print. Defaults to table."`
 	Timeout time.Duration `default:"10s" help:"How long a command waits for a database or broker; run and demo wait for ever."`
 	Verbose bool          `short:"v" help:"Log details too."`
 	Quiet   bool          `short:"q" help:"Log errors only."`
@@ -68,7 +69,8 @@ func Main(args []string, in io.Reader, out, errs *os.File) int {
 		if code := fault.Exit(err); code == fault.Interrupted {
 			return code
 		}
-		fmt.Fprintln(a.err, err)
+		// The libraries write the way out into the line; here it gets one of its own.
+		fmt.Fprintln(a.err, strings.ReplaceAll(err.Error(), ". Try: ", "\nTry: "))
 	}
 	return fault.Exit(err)
 }

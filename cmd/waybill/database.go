@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -50,11 +51,14 @@ func parseSource(text string) (address, error) {
 	return address{dialect: dialect.SQLite, file: rest}, nil
 }
 
+// errURL stands for what url.Parse says, which holds the password.
+var errURL = errors.New("not a URL; characters such as @ : / # ? in a password must be percent-encoded")
+
 // withTLS asks for a checked certificate where the connection leaves the machine and nobody said otherwise.
 func withTLS(text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil {
-		return "", fmt.Errorf("not a URL; characters such as @ : / # ? in a password must be percent-encoded") // err holds the password
+		return "", errURL
 	}
 	q := u.Query()
 	host := u.Hostname()

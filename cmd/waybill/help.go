@@ -16,13 +16,13 @@ func (c helpCmd) Run(a *app) error {
 
 // command is one node of the command tree, for scripts.
 type command struct {
-	Name     string    `json:"name"`
-	Help     string    `json:"help"`
-	Flags    []flag    `json:"flags,omitempty"`
-	Commands []command `json:"commands,omitempty"`
+	Name     string        `json:"name"`
+	Help     string        `json:"help"`
+	Flags    []commandFlag `json:"flags,omitempty"`
+	Commands []command     `json:"commands,omitempty"`
 }
 
-type flag struct {
+type commandFlag struct {
 	Name    string `json:"name"`
 	Help    string `json:"help"`
 	Default string `json:"default,omitempty"`
@@ -31,7 +31,7 @@ type flag struct {
 func tree(n *kong.Node) command {
 	c := command{Name: n.Name, Help: n.Help}
 	for _, f := range n.Flags {
-		c.Flags = append(c.Flags, flag{f.Name, f.Help, f.Default})
+		c.Flags = append(c.Flags, commandFlag{f.Name, f.Help, f.Default})
 	}
 	for _, child := range n.Children {
 		c.Commands = append(c.Commands, tree(child))

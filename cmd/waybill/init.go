@@ -19,8 +19,8 @@ import (
 const migrationFile = "waybill.sql"
 
 type initCmd struct {
-	Driver string `enum:"pgx,sql,sqlite," default:"" help:"pgx, sql (database/sql with PostgreSQL) or sqlite. Defaults to what go.mod in this folder requires, else pgx."`
-	Dir    string `default:"." help:"Where to write."`
+	Driver string `enum:"pgx,sql,sqlite," default:"" placeholder:"pgx|sql|sqlite" help:"Of the lines to paste; sql is database/sql with PostgreSQL. Defaults to what go.mod in this folder requires, else pgx."`
+	Dir    string `default:"." placeholder:"FOLDER" help:"Where to write. Defaults to here."`
 	Yes    bool   `help:"Overwrite files that are there."`
 }
 
@@ -47,6 +47,9 @@ func (c initCmd) Run(a *app) error {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) && !c.Yes {
 			return &fault.Error{Code: "WB4612", What: path + " is there already, nothing was written", Try: "--yes to overwrite, or --dir with another folder", Exit: fault.Refused}
 		}
+	}
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+		return &fault.Error{Code: "WB4613", What: "make the folder " + c.Dir, Why: err}
 	}
 	var written []string
 	for _, f := range files {

@@ -57,7 +57,7 @@ func (c migrateUpCmd) Run(ctx context.Context, a *app) error {
 
 type migratePrintCmd struct {
 	sourceFlag
-	Dialect string `enum:"postgres,sqlite," default:"" help:"postgres or sqlite. Defaults to that of the source."`
+	Dialect string `enum:"postgres,sqlite," default:"" placeholder:"postgres|sqlite" help:"Defaults to that of the source."`
 	Flagged bool   `help:"Print the table outbox_flagged instead."`
 	Roles   bool   `help:"Print the least-privilege roles instead (PostgreSQL)."`
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/waybillhq/waybill/cmd/waybill/internal/broker"
@@ -52,7 +51,9 @@ func (c runCmd) Run(ctx context.Context, a *app) error {
 		}
 		running = append(running, r)
 	}
-	a.log.Info("waybill", "relays", strings.Join(slices.Sorted(maps.Keys(cfg.Relays)), ","), "listen", cfg.Listen)
+	for _, url := range brokers.URLs() {
+		a.log.Info("the broker in this process listens", "url", url)
+	}
 	return a.supervise(ctx, cfg.Listen, running)
 }
 

@@ -40,10 +40,13 @@ func (c sendCmd) Run(ctx context.Context, a *app) error {
 	if len(source.Columns) > 0 {
 		return &fault.Error{Code: "WB4608", What: "the source's table has columns of your own, which waybill send cannot fill", Try: "an INSERT of yours", Exit: fault.Usage}
 	}
+	if c.Data == nil {
+		a.log.Debug("reading the body from standard input")
+	}
 	if c.Data != nil {
 		m.Payload = []byte(*c.Data)
-	} else if m.Payload, err = io.ReadAll(a.in); err != nil {
-		return &fault.Error{Code: "WB4609", What: "read the body from standard input", Why: err}
+	} else if m.Payload, err = readAll(ctx, a.in); err != nil {
+		return &fault.Error{Code: "WB4609", What: "read the body from standard input", Why: err, Exit: fault.Exit(err)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 	defer cancel()
@@ -73,6 +76,25 @@ func (c sendCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.print(map[string]string{"id": m.ID}, nil, [][]string{{m.ID}})
+}
+
+// readAll reads to the end, unless ctx ends first: nobody else can wake a read from a terminal.
+func readAll(ctx context.Context, r io.Reader) ([]byte, error) {
+	type result struct {
+		body []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		body, err := io.ReadAll(r)
+		done <- result{body, err}
+	}()
+	select {
+	case r := <-done:
+		return r.body, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // newID makes a UUIDv7, so that it can be printed: Publish keeps those it makes to itself.

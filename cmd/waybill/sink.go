@@ -41,6 +41,9 @@ func openSink(s config.Sink, uri string, brokers *broker.Servers) (relay.Sink, e
 		if !strings.HasPrefix(server, "nats://") && !strings.HasPrefix(server, "tls://") {
 			return nil, fmt.Errorf("no sink writes to such a URL, want nats://, tls:// or nats:embedded?dir=DIR")
 		}
+		if _, err := url.Parse(server); err != nil {
+			return nil, errURL
+		}
 	}
 	return jetstream.New(text, cfg)
 }

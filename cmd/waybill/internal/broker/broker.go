@@ -101,6 +101,18 @@ func (s *Servers) Start(c Config) (*server.Server, error) {
 	return running, nil
 }
 
+// URLs are where other processes reach the servers that listen.
+func (s *Servers) URLs() (urls []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, running := range s.byDir {
+		if address, ok := running.Addr().(*net.TCPAddr); ok {
+			urls = append(urls, "nats://"+address.String())
+		}
+	}
+	return urls
+}
+
 // Close stops all servers.
 func (s *Servers) Close() {
 	s.mu.Lock()

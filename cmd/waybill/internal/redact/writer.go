@@ -54,6 +54,8 @@ func secretsIn(u string) (secrets []string) {
 // forms returns how secret, as it stands in a URL, may come back: decoded, encoded, quoted.
 func forms(secret string) []string {
 	all := []string{secret}
+	// A parser that took a raw / or @ for the end of the password reports the piece before it.
+	all = append(all, strings.FieldsFunc(secret, func(r rune) bool { return strings.ContainsRune("/#?@:", r) })...)
 	for _, decode := range []func(string) (string, error){url.PathUnescape, url.QueryUnescape} {
 		if plain, err := decode(secret); err == nil {
 			all = append(all, plain)
