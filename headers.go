@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // EncodeHeaders returns the form in which the outbox stores headers: a JSON array of pairs, [["name","value"],...],
@@ -12,7 +13,11 @@ func EncodeHeaders(headers []Header) string {
 	if len(headers) == 0 {
 		return ""
 	}
-	buf := []byte{'['}
+	room := 2
+	for _, h := range headers {
+		room += len(h.Name) + len(h.Value) + 12
+	}
+	buf := append(make([]byte, 0, room), '[')
 	for i, h := range headers {
 		if i > 0 {
 			buf = append(buf, ',')
@@ -25,17 +30,14 @@ func EncodeHeaders(headers []Header) string {
 
 func appendJSON(buf []byte, s string) []byte {
 	buf = append(buf, '"')
+	from := 0
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			buf = append(buf, '\\', c)
-		case c < ' ':
-			buf = fmt.Appendf(buf, `\u%04x`, c)
-		default:
-			buf = append(buf, c)
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
+			buf = fmt.Appendf(append(buf, s[from:i]...), `\u%04x`, c)
+			from = i + 1
 		}
 	}
-	return append(buf, '"')
+	return append(append(buf, s[from:]...), '"')
 }
 
 // DecodeHeaders reads what [EncodeHeaders] or a producer in another language wrote. Empty means none.
@@ -60,33 +62,33 @@ func DecodeHeaders(stored string) ([]Header, error) {
 	return headers, nil
 }
 
-// decodePlain reads the common case without escapes and white space: a relay does this for every message.
+// decodePlain reads what EncodeHeaders writes when nothing needed an escape: a relay does this for every message.
 func decodePlain(s string) (headers []Header, ok bool) {
-	if !strings.HasPrefix(s, "[[") || !strings.HasSuffix(s, "]]") || strings.ContainsAny(s, "\\\n\r\t") {
+	if strings.IndexByte(s, '\\') >= 0 {
 		return nil, false
 	}
-	for s = s[1 : len(s)-1]; ; {
+	s, ok = strings.CutPrefix(s, "[")
+	for ok {
 		var h Header
-		for _, step := range []struct {
-			before string
-			into   *string
-		}{{`["`, &h.Name}, {`,"`, &h.Value}} {
-			rest, found := strings.CutPrefix(s, step.before)
-			if !found {
-				return nil, false
-			}
-			if *step.into, s, found = strings.Cut(rest, `"`); !found {
-				return nil, false
-			}
+		if h.Name, s, ok = cutText(s, `["`); !ok {
+			break
 		}
-		headers = append(headers, h)
-		if s == "]" {
+		if h.Value, s, ok = cutText(s, `,"`); !ok {
+			break
+		}
+		if headers = append(headers, h); s == "]]" {
 			return headers, true
 		}
-		rest, found := strings.CutPrefix(s, "],")
-		if !found {
-			return nil, false
-		}
-		s = rest
+		s, ok = strings.CutPrefix(s, "],")
 	}
+	return nil, false
+}
+
+// cutText takes a text that follows the given characters.
+func cutText(s, before string) (text, rest string, ok bool) {
+	if rest, ok = strings.CutPrefix(s, before); !ok {
+		return "", "", false
+	}
+	text, rest, ok = strings.Cut(rest, `"`)
+	return text, rest, ok && strings.IndexFunc(text, unicode.IsControl) < 0
 }

@@ -20,8 +20,8 @@ type Config struct {
 	KeyLock bool
 	// Limits bound what a message may be. Defaults to what every broker accepts; see each field.
 	Limits Limits
-	// Propagator adds the trace context of ctx to each message that Publish writes: it calls set with names such as traceparent. A header that the
-	// message has already stays as it is. Defaults to none.
+	// Propagator adds the trace context of ctx to each message that Publish writes: it calls set with names such as
+	// traceparent. A header that the message has already stays as it is. Defaults to none.
 	Propagator func(ctx context.Context, set func(name, value string))
 	// Table is the outbox, as table or schema.table. Defaults to waybill.outbox, on SQLite waybill_outbox.
 	Table string
@@ -34,9 +34,9 @@ type Config struct {
 
 // Outbox writes messages. It holds no connection and starts nothing; any number of goroutines may use it.
 type Outbox struct {
-	cfg   Config
-	query string
-	ids   idMaker
+	cfg    Config
+	insert func([]dialect.Row) (query string, args []any)
+	ids    idMaker
 }
 
 // New checks cfg. It does no input or output.
@@ -50,7 +50,7 @@ func New(cfg Config) (*Outbox, error) {
 		return nil, err
 	}
 	cfg.Limits, cfg.Topics = limits, slices.Clone(cfg.Topics)
-	return &Outbox{cfg: cfg, query: cfg.Dialect.Insert(table, cfg.KeyLock)}, nil
+	return &Outbox{cfg: cfg, insert: cfg.Dialect.Insert(table, cfg.KeyLock)}, nil
 }
 
 // Publish writes msgs inside tx: they reach the broker, in this order within each key, when tx commits, and never when it
@@ -82,7 +82,8 @@ func (o *Outbox) Publish(ctx context.Context, tx Tx, msgs ...Message) error {
 }
 
 // Statement returns what Publish would execute, for callers who send it together with statements of their own, in one
-// round trip. Execute it inside their transaction. It is the same text whatever the messages, so that a driver prepares it once.
+// round trip. Execute it inside their transaction. The text depends on nothing but whether there is one message or more,
+// so that a driver prepares two at most.
 // Neither Propagator nor Wake is called. Without messages all results are zero.
 func (o *Outbox) Statement(msgs ...Message) (query string, args []any, err error) {
 	if len(msgs) == 0 {
@@ -101,7 +102,8 @@ func (o *Outbox) Statement(msgs ...Message) (query string, args []any, err error
 			Headers: EncodeHeaders(m.Headers), Payload: m.Payload, Time: m.Time,
 		}
 	}
-	return o.query, o.cfg.Dialect.Args(rows, o.cfg.KeyLock), nil
+	query, args = o.insert(rows)
+	return query, args, nil
 }
 
 func (o *Outbox) failed(err error) error {
@@ -117,12 +119,13 @@ func propagate(ctx context.Context, propagator func(context.Context, func(name, 
 	propagator(ctx, func(name, value string) { trace = append(trace, Header{name, value}) })
 	msgs = slices.Clone(msgs)
 	for i := range msgs {
-		own := slices.Clip(msgs[i].Headers)
+		headers := slices.Clip(msgs[i].Headers)
 		for _, h := range trace {
-			if !slices.ContainsFunc(own, func(o Header) bool { return strings.EqualFold(o.Name, h.Name) }) {
-				msgs[i].Headers = append(slices.Clip(msgs[i].Headers), h)
+			if !slices.ContainsFunc(headers, func(own Header) bool { return strings.EqualFold(own.Name, h.Name) }) {
+				headers = append(headers, h)
 			}
 		}
+		msgs[i].Headers = headers
 	}
 	return msgs
 }

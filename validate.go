@@ -159,31 +159,38 @@ func (c *checker) headers(headers []Header) {
 	if len(headers) > c.limits.Headers {
 		c.fault("Headers", "", ErrTooLarge, "move data into the payload, or raise Limits.Headers", "%d headers, at most %d", len(headers), c.limits.Headers)
 	}
-	total, seen := 0, make(map[string]bool, len(headers))
-	for _, h := range headers {
+	total := 0
+	for i, h := range headers {
 		total += len(h.Name) + len(h.Value)
-		field, lower := fmt.Sprintf("Headers[%q]", shorten(h.Name)), strings.ToLower(h.Name)
-		i := strings.IndexFunc(h.Name, func(r rune) bool { return !token(r) })
-		switch {
-		case h.Name == "":
-			c.fault(field, "", ErrRequired, "name the header", "a header has a name")
-		case len(h.Name) > maxHeaderName:
-			c.fault(field, h.Name, ErrTooLarge, "shorten it", "the name has %d bytes, at most %d", len(h.Name), maxHeaderName)
-		case i >= 0:
-			c.fault(field, h.Name, ErrCharacters, "use letters, digits and -", "byte %d of the name is %q, which HTTP and AMQP refuse", i, firstRune(h.Name[i:]))
-		case reserved(lower):
-			c.fault(field, h.Name, ErrReserved, "choose another name, such as \"x-"+strings.Trim(lower, "-_")+"\"", "a broker, a protocol or Waybill sets it")
-		case seen[lower]:
-			c.fault(field, h.Name, ErrDuplicate, "join the values, or number the names", "names are unique in any case of letters, as some brokers merge them")
+		if err, try, rule := nameFault(headers[:i], h.Name); err != nil {
+			c.fault(headerField(h.Name), h.Name, err, try, "%s", rule)
 		}
 		if rule := textRule(h.Value); rule != "" {
-			c.fault(field, h.Value, ErrCharacters, "encode the value, for example in base64", "%s", rule)
+			c.fault(headerField(h.Name), h.Value, ErrCharacters, "encode the value, for example in base64", "%s", rule)
 		}
-		seen[lower] = true
 	}
 	if total > c.limits.HeaderBytes {
 		c.fault("Headers", "", ErrTooLarge, "move data into the payload, or raise Limits.HeaderBytes", "%d bytes of names and values, at most %d", total, c.limits.HeaderBytes)
 	}
+}
+
+func headerField(name string) string { return fmt.Sprintf("Headers[%q]", shorten(name)) }
+
+func nameFault(earlier []Header, name string) (err error, try, rule string) {
+	i := strings.IndexFunc(name, func(r rune) bool { return !token(r) })
+	switch {
+	case name == "":
+		return ErrRequired, "name the header", "a header has a name"
+	case len(name) > maxHeaderName:
+		return ErrTooLarge, "shorten it", fmt.Sprintf("the name has %d bytes, at most %d", len(name), maxHeaderName)
+	case i >= 0:
+		return ErrCharacters, "use letters, digits and -", fmt.Sprintf("byte %d of the name is %q, which HTTP and AMQP refuse", i, firstRune(name[i:]))
+	case reserved(strings.ToLower(name)):
+		return ErrReserved, "choose another name, such as one with \"x-\" before it", "a broker, a protocol or Waybill sets it"
+	case slices.ContainsFunc(earlier, func(h Header) bool { return strings.EqualFold(h.Name, name) }):
+		return ErrDuplicate, "join the values, or number the names", "names are unique in any case of letters, as some brokers merge them"
+	}
+	return nil, "", ""
 }
 
 // token is the character set of header names in HTTP (RFC 9110, 5.6.2), the narrowest of all.

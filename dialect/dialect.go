@@ -15,11 +15,10 @@ type Dialect interface {
 	// Quote checks a name, or a schema and a name with a dot between, and returns it quoted. The empty name stands for
 	// Waybill's own outbox.
 	Quote(name string) (string, error)
-	// Insert returns the statement that writes any number of rows, in their order, into a table that Quote returned.
-	// With keyLock it first locks the rows' keys until the transaction ends.
-	Insert(table string, keyLock bool) string
-	// Args returns the arguments of Insert.
-	Args(rows []Row, keyLock bool) []any
+	// Insert returns how rows are written, in their order, into a table that Quote returned: for some rows, at least one,
+	// the statement and its arguments. The statement's text depends on nothing but whether there is one row or more,
+	// so that a driver prepares two at most. With keyLock it first locks the rows' keys until the transaction ends.
+	Insert(table string, keyLock bool) func(rows []Row) (query string, args []any)
 	// Hint says what to do about an error of the statement, or is empty.
 	Hint(err error) string
 }

@@ -4,9 +4,9 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Postgres is PostgreSQL 13 or newer.
@@ -24,57 +24,46 @@ func (postgres) Quote(name string) (string, error) { return quote(name, "waybill
 // SHA-256. A producer in another language takes the same lock.
 const KeyLockClass = 1466005858
 
-// Insert: arrays travel as text, so any driver can pass them, and all payloads as one bytea, so none is re-coded.
-// pos is drawn above the sort (an identity column is filled outside the ordered subquery), so it follows the order of rows.
-func (postgres) Insert(table string, keyLock bool) string {
+// Insert: one row is an ordinary INSERT ... VALUES. Several travel as arrays in their text form, so that any driver can pass
+// them, and all payloads as one bytea, so that none is re-coded. Set-returning functions in a select list run in step and in
+// array order, straight into the insert, whose identity column is filled above them: pos follows the order of rows.
+// The same functions in FROM would write a tuplestore each. Server time of one row: VALUES 27 us, arrays 36 us, in FROM 60 us.
+func (postgres) Insert(table string, keyLock bool) func([]Row) (string, []any) {
+	insert := `INSERT INTO ` + table + ` (id, topic, key, type, content_type, headers, time, payload) `
+	one := insert + `VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
 	lock, locked := "", ""
 	if keyLock {
 		// The rows wait for the one row of this query, so no pos is drawn before every lock is held.
 		lock = `WITH lock AS MATERIALIZED (SELECT count(l::text) AS n FROM (SELECT pg_advisory_xact_lock(` +
 			strconv.Itoa(KeyLockClass) + `, b) AS l FROM unnest($11::int[]) AS b ORDER BY b) AS taken) `
-		locked = ` CROSS JOIN lock WHERE lock.n >= 0`
+		locked = ` FROM lock WHERE lock.n >= 0`
 	}
-	return lock + `INSERT INTO ` + table + ` (id, topic, key, type, payload, content_type, headers, time) ` +
-		`SELECT m.id, m.topic, m.key, m.type, CASE WHEN m.size >= 0 THEN substring($8::bytea FROM m.start FOR m.size) END, ` +
-		`m.content_type, m.headers, m.time ` +
-		`FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $9::int[], $10::int[]) ` +
-		`WITH ORDINALITY AS m(id, topic, key, type, content_type, headers, time, start, size, n)` + locked + ` ORDER BY m.n`
+	many := lock + insert + `SELECT m.id, m.topic, m.key, m.type, m.content_type, m.headers, m.time, ` +
+		`CASE WHEN m.size >= 0 THEN substring($8::bytea FROM m.start FOR m.size) END ` +
+		`FROM (SELECT unnest($1::text[]) AS id, unnest($2::text[]) AS topic, unnest($3::text[]) AS key, ` +
+		`unnest($4::text[]) AS type, unnest($5::text[]) AS content_type, unnest($6::text[]) AS headers, ` +
+		`unnest($7::timestamptz[]) AS time, unnest($9::int[]) AS start, unnest($10::int[]) AS size` + locked + `) AS m`
+	return func(rows []Row) (string, []any) {
+		switch {
+		case keyLock:
+			return many, append(arrays(rows), buckets(rows))
+		case len(rows) == 1:
+			return one, values(&rows[0])
+		}
+		return many, arrays(rows)
+	}
 }
 
-func (postgres) Args(rows []Row, keyLock bool) []any {
-	var id, topic, key, typ, contentType, headers, times, start, size array
-	total := 0
-	for _, r := range rows {
-		total += len(r.Payload)
+func values(r *Row) []any {
+	args := []any{r.ID, r.Topic, r.Key, r.Type, r.ContentType, nil, nil, nil}
+	if r.Headers != "" {
+		args[5] = r.Headers
 	}
-	payload := make([]byte, 0, total)
-	for _, r := range rows {
-		id.text(r.ID)
-		topic.text(r.Topic)
-		key.text(r.Key)
-		typ.text(r.Type)
-		contentType.text(r.ContentType)
-		if r.Headers == "" {
-			headers.raw("NULL")
-		} else {
-			headers.text(r.Headers)
-		}
-		if r.Time.IsZero() {
-			times.raw("NULL")
-		} else {
-			times.raw(r.Time.UTC().Format(`"2006-01-02 15:04:05.000000+00"`))
-		}
-		start.raw(strconv.Itoa(len(payload) + 1))
-		if r.Payload == nil {
-			size.raw("-1")
-		} else {
-			size.raw(strconv.Itoa(len(r.Payload)))
-		}
-		payload = append(payload, r.Payload...)
+	if !r.Time.IsZero() {
+		args[6] = r.Time.UTC().Truncate(time.Microsecond)
 	}
-	args := []any{id.end(), topic.end(), key.end(), typ.end(), contentType.end(), headers.end(), times.end(), payload, start.end(), size.end()}
-	if keyLock {
-		args = append(args, buckets(rows))
+	if r.Payload != nil {
+		args[7] = r.Payload
 	}
 	return args
 }
@@ -82,46 +71,19 @@ func (postgres) Args(rows []Row, keyLock bool) []any {
 // buckets returns the sorted buckets of the rows' keys. There are 256: one lock a key would exhaust the server's lock
 // table and fail the caller's transaction.
 func buckets(rows []Row) string {
-	var used []int
-	for _, r := range rows {
-		if r.Key != "" {
-			used = append(used, int(sha256.Sum256([]byte(r.Key))[0]))
+	var used [256]bool
+	for i := range rows {
+		if rows[i].Key != "" {
+			used[sha256.Sum256([]byte(rows[i].Key))[0]] = true
 		}
 	}
-	slices.Sort(used)
-	var a array
-	for _, b := range slices.Compact(used) {
-		a.raw(strconv.Itoa(b))
-	}
-	return a.end()
-}
-
-// array builds an array literal (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO).
-type array struct{ buf []byte }
-
-func (a *array) raw(element string) {
-	a.buf = append(append(a.buf, ','), element...)
-}
-
-func (a *array) text(s string) {
-	a.buf = append(a.buf, ',', '"')
-	for {
-		i := strings.IndexAny(s, `"\`)
-		if i < 0 {
-			break
+	b := []byte("{")
+	for i, u := range used {
+		if u {
+			b = append(strconv.AppendInt(b, int64(i), 10), ',')
 		}
-		a.buf = append(append(a.buf, s[:i]...), '\\', s[i])
-		s = s[i+1:]
 	}
-	a.buf = append(append(a.buf, s...), '"')
-}
-
-func (a *array) end() string {
-	if len(a.buf) == 0 {
-		return "{}"
-	}
-	a.buf[0] = '{'
-	return string(append(a.buf, '}'))
+	return strings.TrimSuffix(string(b), ",") + "}"
 }
 
 // Hint reads the SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html) by the method that pgx and lib/pq share.

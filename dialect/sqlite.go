@@ -18,15 +18,17 @@ func (sqlite) Name() string { return "sqlite" }
 
 func (sqlite) Quote(name string) (string, error) { return quote(name, "waybill_outbox") }
 
-// Insert ignores keyLock: SQLite has one writer at a time, so no two publishers of a key ever overlap.
-func (sqlite) Insert(table string, _ bool) string {
-	return `INSERT INTO ` + table + ` (id, topic, "key", type, content_type, headers, time, payload) ` +
+// Insert takes all rows as one JSON text, and all payloads as one blob. It ignores keyLock: SQLite has one writer at a
+// time, so no two publishers of a key ever overlap.
+func (sqlite) Insert(table string, _ bool) func([]Row) (string, []any) {
+	query := `INSERT INTO ` + table + ` (id, topic, "key", type, content_type, headers, time, payload) ` +
 		`SELECT m.value->>0, m.value->>1, m.value->>2, m.value->>3, m.value->>4, m.value->>5, m.value->>6, ` +
 		`CASE WHEN m.value->>8 > 0 THEN substr(?2, m.value->>7, m.value->>8) WHEN m.value->>8 = 0 THEN x'' END ` +
 		`FROM json_each(?1) AS m ORDER BY m.id`
+	return func(rows []Row) (string, []any) { return query, document(rows) }
 }
 
-func (sqlite) Args(rows []Row, _ bool) []any {
+func document(rows []Row) []any {
 	list := make([][]any, len(rows))
 	var payload []byte
 	for i, r := range rows {
@@ -44,7 +46,7 @@ func (sqlite) Args(rows []Row, _ bool) []any {
 		list[i] = []any{r.ID, r.Topic, r.Key, r.Type, r.ContentType, headers, time, len(payload) + 1, size}
 		payload = append(payload, r.Payload...)
 	}
-	text, _ := json.Marshal(list) // strings and integers always encode
+	text, _ := json.Marshal(list) // texts and integers always encode
 	return []any{string(text), payload}
 }
 
