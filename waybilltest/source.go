@@ -30,6 +30,8 @@ type SourceHarness struct {
 	Open func(t *testing.T) (relay.Source, relay.Store)
 	// Begin starts a transaction of the application.
 	Begin func(t *testing.T) Transaction
+	// BeginLazy starts one whose commit does not wait for the disk. Defaults to Begin.
+	BeginLazy func(t *testing.T) Transaction
 	// Crash ends the database without a chance to write anything, and starts it again.
 	Crash func(t *testing.T)
 	// Lacks names what cannot be done, and why. The suite skips those cases by name.
@@ -65,6 +67,7 @@ func TestSource(t *testing.T, newHarness func(t *testing.T) SourceHarness) {
 		{"what was not saved comes again", "", (*sourceCase).comesAgain},
 		{"what was saved never comes again", "", (*sourceCase).neverAgain},
 		{"a position counts only when it is saved", "", (*sourceCase).countsWhenSaved},
+		{"saves beside reads bring nothing twice", "", (*sourceCase).savesBeside},
 		{"a batch has at most the messages of its budget", "", (*sourceCase).budgetMessages},
 		{"a batch ends at the bytes of its budget", "", (*sourceCase).budgetBytes},
 		{"everything of a message survives", "", (*sourceCase).survives},
@@ -75,6 +78,7 @@ func TestSource(t *testing.T, newHarness func(t *testing.T) SourceHarness) {
 		{"pos grows within a key and is never given twice", "", (*sourceCase).posGrows},
 		{"closing ends a reader that waits", "", (*sourceCase).closes},
 		{"a crash loses no committed message and no durable save", Crash, (*sourceCase).survivesCrash},
+		{"what was read survives a crash", Crash, (*sourceCase).readIsDurable},
 		{"no goroutine is left behind", "", (*sourceCase).leavesNoGoroutine},
 	}
 	for _, of := range cases {
@@ -82,6 +86,9 @@ func TestSource(t *testing.T, newHarness func(t *testing.T) SourceHarness) {
 			c := &sourceCase{SourceHarness: newHarness(t), t: t}
 			if why, lacks := c.Lacks[of.needs]; lacks {
 				t.Skipf("%s: %s", of.needs, why)
+			}
+			if c.BeginLazy == nil {
+				c.BeginLazy = c.Begin
 			}
 			c.reopen()
 			of.run(c)

@@ -133,6 +133,55 @@ func (c *sourceCase) countsWhenSaved() {
 	c.want("a-2", "a-3")
 }
 
+// savesBeside saves what was read while the next read is under way, as a relay does.
+func (c *sourceCase) savesBeside() {
+	const count = 300
+	type result struct {
+		batch relay.Batch
+		err   error
+	}
+	ctx, reader, results := c.within(patience), c.reader, make(chan result, count+1)
+	go func() {
+		for n := 0; n < count; {
+			batch, err := reader.Read(ctx, relay.Budget{Messages: 7, Bytes: 1 << 20})
+			n += len(batch.Messages)
+			results <- result{batch, err}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	next := 0
+	receive := func(r result) {
+		if r.err != nil {
+			c.t.Fatalf("read: %v", r.err)
+		}
+		save := relay.Save{Position: r.batch.Position(len(r.batch.Messages))}
+		for i := range r.batch.Messages {
+			m := &r.batch.Messages[i]
+			if m.ID != fmt.Sprintf("a-%d", next) {
+				c.t.Fatalf("read %s, want a-%d", m.ID, next)
+			}
+			next++
+			save.Published = append(save.Published, m)
+		}
+		if err := c.store.Save(ctx, c.lease, save); err != nil {
+			c.t.Fatalf("save: %v", err)
+		}
+	}
+	for i := range count {
+		c.commit(message("a", fmt.Sprint(i)))
+		select {
+		case r := <-results:
+			receive(r)
+		default:
+		}
+	}
+	for next < count {
+		receive(<-results)
+	}
+}
+
 func (c *sourceCase) budgetMessages() {
 	const count = 10
 	for i := range count {
@@ -347,13 +396,32 @@ func (c *sourceCase) survivesCrash() {
 	c.commit(message("a", "1"), message("a", "2"), message("a", "3"))
 	c.take(3)
 	c.save(1, true)
-	c.Crash(c.t)
-	c.reader.Close() // it may say that its connection is gone
-	c.reader = nil
-	c.reopen()
+	c.crash()
 	c.want("a-2", "a-3")
 	c.commit(message("a", "4"))
 	c.want("a-4")
+}
+
+func (c *sourceCase) crash() {
+	c.t.Helper()
+	c.Crash(c.t)
+	_ = c.reader.Close() // it may say that its connection is gone
+	c.reader = nil
+	c.reopen()
+}
+
+// readIsDurable reads what a writer has committed but not flushed. Had the crash taken it back, a relay would have made a phantom.
+func (c *sourceCase) readIsDurable() {
+	var ids []string
+	for i := range 3 {
+		tx := c.BeginLazy(c.t)
+		tx.Publish(message("a", fmt.Sprint(i)))
+		tx.Commit()
+		ids = append(ids, fmt.Sprintf("a-%d", i))
+		c.want(ids[i])
+		c.crash()
+		c.want(ids...)
+	}
 }
 
 func (c *sourceCase) leavesNoGoroutine() {

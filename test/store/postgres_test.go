@@ -54,10 +54,18 @@ func postgresHarness(t *testing.T, make func(dsn string, open func(*testing.T) *
 		h.Crash = func(t *testing.T) { t.Fatal("the shared cluster must not crash") }
 		return h
 	}
-	cluster := testenv.StartPostgres(t, testenv.PostgresConfig{})
+	cluster := testenv.StartPostgres(t, testenv.PostgresConfig{Settings: []string{"wal_writer_delay=10s"}}) // what nobody flushes is lost
 	h := make(postgresAt(t, cluster.URL()))
 	h.Crash = func(*testing.T) { cluster.Crash(); cluster.Restart() }
 	return h
+}
+
+func lazy(app *sql.DB, table string) func(t *testing.T) waybilltest.Transaction {
+	return func(t *testing.T) waybilltest.Transaction {
+		tx := begin(t, app, dialect.Postgres, table)
+		tx.exec("SET LOCAL synchronous_commit = off")
+		return tx
+	}
 }
 
 func TestPostgresFlaggedSource(t *testing.T) {
@@ -65,7 +73,9 @@ func TestPostgresFlaggedSource(t *testing.T) {
 	testenv.NeedPostgres(t)
 	waybilltest.TestSource(t, func(t *testing.T) waybilltest.SourceHarness {
 		return postgresHarness(t, func(_ string, open func(*testing.T) *sql.DB) waybilltest.SourceHarness {
-			return flaggedHarness(t, dialect.Postgres, open, "waybill.outbox_flagged", nil)
+			h := flaggedHarness(t, dialect.Postgres, open, "waybill.outbox_flagged", nil)
+			h.BeginLazy = lazy(open(t), "waybill.outbox_flagged")
+			return h
 		})
 	})
 }
@@ -77,6 +87,7 @@ func TestPostgresCursorSource(t *testing.T) {
 		return postgresHarness(t, func(dsn string, open func(*testing.T) *sql.DB) waybilltest.SourceHarness {
 			app := open(t)
 			return waybilltest.SourceHarness{
+				BeginLazy: lazy(app, ""),
 				Open: func(t *testing.T) (relay.Source, relay.Store) {
 					src, err := postgres.New(dsn, postgres.Config{})
 					if err != nil {
