@@ -89,6 +89,9 @@ func (a address) open(create bool) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = "waybill"
+	}
 	return stdlib.OpenDB(*cfg), nil
 }
 

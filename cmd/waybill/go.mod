@@ -9,6 +9,7 @@ require (
 	github.com/nats-io/nats.go v1.55.0
 	github.com/waybillhq/waybill v0.0.0-00010101000000-000000000000
 	github.com/waybillhq/waybill/sink/jetstream v0.0.0-00010101000000-000000000000
+	github.com/waybillhq/waybill/source/flagged v0.0.0-00010101000000-000000000000
 	github.com/waybillhq/waybill/source/postgres v0.0.0-00010101000000-000000000000
 	github.com/waybillhq/waybill/source/sqlite v0.0.0-00010101000000-000000000000
 	go.yaml.in/yaml/v3 v3.0.6

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/waybillhq/waybill"
+	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
 	"github.com/waybillhq/waybill/cmd/waybill/internal/fault"
 	"github.com/waybillhq/waybill/dialect"
 )
@@ -37,7 +38,7 @@ func (c sendCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if len(source.Columns) > 0 {
+	if source.Columns != (config.Columns{}) || source.Topic+source.Type != "" {
 		return &fault.Error{Code: "WB4608", What: "the source's table has columns of your own, which waybill send cannot fill", Try: "an INSERT of yours", Exit: fault.Usage}
 	}
 	if c.Data == nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
 	"github.com/waybillhq/waybill/dialect"
 	"github.com/waybillhq/waybill/relay"
+	"github.com/waybillhq/waybill/source/flagged"
 	"github.com/waybillhq/waybill/source/postgres"
 	"github.com/waybillhq/waybill/source/sqlite"
 )
@@ -25,14 +26,22 @@ func openSource(s config.Source, log *slog.Logger) (source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if addr.dialect == dialect.Postgres {
+	if addr.dialect == dialect.Postgres && s.Mode == "cursor" {
 		return postgres.New(addr.url, postgres.Config{From: postgres.From(s.From), Logger: log, Table: s.Table})
 	}
 	db, err := addr.open(false)
 	if err != nil {
 		return nil, err
 	}
-	src, err := sqlite.New(db, sqlite.Config{From: sqlite.From(s.From), Table: s.Table})
+	var src interface {
+		relay.Source
+		relay.Store
+	}
+	if s.Mode == "flagged" {
+		src, err = flagged.New(db, addr.dialect, flagged.Config{Table: s.Table, Columns: flagged.Columns(s.Columns), Topic: s.Topic, Type: s.Type})
+	} else {
+		src, err = sqlite.New(db, sqlite.Config{From: sqlite.From(s.From), Table: s.Table})
+	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

@@ -23,7 +23,7 @@ type relayStatus struct {
 	Source   string   `json:"source"`
 	Sink     string   `json:"sink"`
 	Mode     string   `json:"mode"`
-	State    string   `json:"state"` // owned, no owner, never ran, unreachable
+	State    string   `json:"state"` // owned, no owner, never ran, unreachable, error
 	Owner    string   `json:"owner,omitempty"`
 	Lease    *float64 `json:"lease_seconds"`
 	SavedAgo *float64 `json:"cursor_saved_seconds_ago"`
@@ -50,7 +50,10 @@ func (statusCmd) Run(ctx context.Context, a *app) error {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Relays)) {
 		s, err := a.relayStatus(ctx, cfg, name)
 		if err != nil {
-			s.State, s.Why = "unreachable", err.Error()
+			s.State, s.Why = "error", err.Error()
+			if fault.Exit(err) == fault.Unreachable {
+				s.State = "unreachable"
+			}
 			if failed == nil || fault.Exit(err) > fault.Exit(failed) {
 				failed = err
 			}
@@ -67,7 +70,7 @@ func (statusCmd) Run(ctx context.Context, a *app) error {
 	}
 	if a.Output == "table" {
 		for _, s := range all {
-			if s.Why != "" && s.State != "unreachable" {
+			if s.Held+s.Parked > 0 {
 				fmt.Fprintf(a.out, "! %s: the last message set aside: %s\n", s.Relay, firstLine(s.Why))
 			}
 		}
@@ -104,7 +107,8 @@ func (a *app) relayStatus(ctx context.Context, cfg *config.Config, name string) 
 }
 
 func lookAt(s config.Source) look.Source {
-	return look.Source{Table: s.Table, Flagged: s.Mode == "flagged", FromNow: s.From == "now"}
+	return look.Source{Table: s.Table, Flagged: s.Mode == "flagged", FromNow: s.From == "now",
+		Published: s.Columns.IsPublished, Created: s.Columns.CreatedAt, Pos: s.Columns.Pos}
 }
 
 func (s relayStatus) row() []string {

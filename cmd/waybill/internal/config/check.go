@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/waybillhq/waybill/cmd/waybill/internal/fault"
@@ -39,11 +40,30 @@ func (d *decoder) check(c *Config, extra func(kind, name string, c *Config) erro
 		where := c.origin[path]
 		d.faults = append(d.faults, &fault.Error{Code: code, Where: where, What: path + ": " + fmt.Sprintf(format, args...), Exit: fault.Usage})
 	}
+	for _, name := range sorted(c.Sources) {
+		path := "sources." + name
+		if c.Sources[name].Mode == "flagged" {
+			if c.Sources[name].From == "now" {
+				add("WB4508", path+".from", "mode flagged publishes whatever is not marked; mark what is not wanted, by hand")
+			}
+			continue
+		}
+		for _, key := range sorted(c.origin) {
+			if rest, ok := strings.CutPrefix(key, path+"."); ok && (rest == "topic" || rest == "type" || strings.HasPrefix(rest, "columns.")) {
+				add("WB4508", key, "only sources with mode: flagged may have it")
+			}
+		}
+	}
+	owner := map[string]string{}
 	for _, name := range sorted(c.Relays) {
 		r, path := c.Relays[name], "relays."+name
 		if _, ok := c.Sources[r.Source]; !ok && r.Source != "" {
 			add("WB4507", path+".source", "there is no source %q%s", r.Source, didYouMean(r.Source, sorted(c.Sources)))
 		}
+		if first, taken := owner[r.Source]; taken && c.Sources[r.Source].Mode == "flagged" {
+			add("WB4508", path+".source", "relay %q owns the source %q already: in mode flagged a row is marked once, for one relay", first, r.Source)
+		}
+		owner[r.Source] = name
 		if _, ok := c.Sinks[r.Sink]; !ok && r.Sink != "" {
 			add("WB4507", path+".sink", "there is no sink %q%s", r.Sink, didYouMean(r.Sink, sorted(c.Sinks)))
 		}

@@ -32,12 +32,31 @@ func (c *Config) Origin(path string) string {
 
 // Source is one log to read.
 type Source struct {
-	URL     redact.Secret     `yaml:"url" required:"true"`
-	Mode    string            `yaml:"mode" enum:"cursor,flagged" later:"log,auto" default:"cursor"`
-	From    string            `yaml:"from" enum:"beginning,now" default:"beginning"`
-	Table   string            `yaml:"table"`
-	Columns map[string]string `yaml:"columns"`
-	URI     string            `yaml:"uri"`
+	URL   redact.Secret `yaml:"url" required:"true"`
+	Mode  string        `yaml:"mode" enum:"cursor,flagged" later:"log,auto" default:"cursor"`
+	From  string        `yaml:"from" enum:"beginning,now" default:"beginning"`
+	Table string        `yaml:"table"`
+	URI   string        `yaml:"uri"`
+
+	// For mode flagged only.
+	Columns Columns `yaml:"columns"`
+	Topic   string  `yaml:"topic"`
+	Type    string  `yaml:"type"`
+}
+
+// Columns names the columns of a table of the user's own. Empty is the name of Waybill's own column, "-" is none.
+type Columns struct {
+	ContentType string `yaml:"content_type"`
+	CreatedAt   string `yaml:"created_at"`
+	Headers     string `yaml:"headers"`
+	ID          string `yaml:"id"`
+	IsPublished string `yaml:"is_published"`
+	Key         string `yaml:"key"`
+	Payload     string `yaml:"payload"`
+	Pos         string `yaml:"pos"`
+	Time        string `yaml:"time"`
+	Topic       string `yaml:"topic"`
+	Type        string `yaml:"type"`
 }
 
 // Sink is one broker to publish to.

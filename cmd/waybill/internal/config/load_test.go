@@ -77,6 +77,13 @@ waybill: WB4505 F:1: sources.a.url is required`},
 		{"names that nobody has", "sources: {orders: {url: \"postgres://h/d\"}}\nrelays:\n  r:\n    source: order\n    sink: main\n",
 			`waybill: WB4507 F:4: relays.r.source: there is no source "order" (did you mean "orders"?)
 waybill: WB4507 F:5: relays.r.sink: there is no sink "main"`},
+		{"what only flagged sources have", "sources:\n  a:\n    url: postgres://h/d\n    topic: x\n    columns: {pos: seq, psos: x}\n  b:\n    url: postgres://h/d\n    mode: flagged\n    from: now\n    columns: {pos: seq}\n",
+			`waybill: WB4502 F:5: unknown key "psos" in sources.a.columns (did you mean "pos"?)
+waybill: WB4508 F:5: sources.a.columns.pos: only sources with mode: flagged may have it
+waybill: WB4508 F:4: sources.a.topic: only sources with mode: flagged may have it
+waybill: WB4508 F:9: sources.b.from: mode flagged publishes whatever is not marked; mark what is not wanted, by hand`},
+		{"two relays that mark the same rows", "sources: {a: {url: \"postgres://h/d\", mode: flagged}}\nsinks: {k: {url: \"nats://h\"}}\nrelays:\n  r: {source: a, sink: k}\n  s: {source: a, sink: k}\n",
+			`waybill: WB4508 F:5: relays.s.source: relay "r" owns the source "a" already: in mode flagged a row is marked once, for one relay`},
 		{"a bad name", "sinks: {\"a b\": {url: \"nats://h\"}}\n", `waybill: WB4503 F:1: sinks: the name "a b" may have only letters, digits and . _ -, and at most 63 of them`},
 		{"references that lead nowhere", "sources:\n  a: {url: \"${env:NOBODY}\"}\n  b: {url: \"${file:/no/such/file}\"}\n  c: {url: \"${NOBODY}\"}\n  d: {url: \"${vault:x}\"}\n",
 			`waybill: WB4506 F:2: sources.a.url: ${env:NOBODY}: the environment variable NOBODY is not set
@@ -238,7 +245,7 @@ func TestAFileThatWasNamedMustExist(t *testing.T) {
 
 func TestEveryDefaultIsAValidValue(t *testing.T) {
 	t.Parallel()
-	for _, example := range []any{Config{}, Source{}, Sink{}, Relay{}} {
+	for _, example := range []any{Config{}, Source{}, Columns{}, Sink{}, Relay{}} {
 		v := reflect.New(reflect.TypeOf(example)).Elem()
 		for f := range fields(v.Type()) {
 			if text := f.Tag.Get("default"); text != "" {

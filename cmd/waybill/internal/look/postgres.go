@@ -15,7 +15,7 @@ var postgres = statements{
 		extract(epoch FROM clock_timestamp() - c.saved_at)::float8
 		FROM waybill.cursor AS c LEFT JOIN waybill.lease AS l ON l.relay = c.relay WHERE c.relay = $1 AND c.branch = ''`,
 	aside: `SELECT count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'parked'), count(*)
-		FROM (SELECT state FROM waybill.parked WHERE relay = $1 LIMIT $2) AS some`,
+		FROM (SELECT state FROM waybill.parked WHERE relay = $1 LIMIT $2) AS part`,
 	why:     `SELECT error FROM waybill.parked WHERE relay = $1 ORDER BY pos DESC LIMIT 1`,
 	pending: pendingPostgres,
 }
@@ -53,7 +53,7 @@ func pendingPostgres(ctx context.Context, db *sql.DB, s Source, position string)
 	if _, err := tx.ExecContext(ctx, `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)`); err != nil {
 		return 0, oldest, err
 	}
-	err = tx.QueryRowContext(ctx, `SELECT count(*), extract(epoch FROM clock_timestamp() - min(at))::float8 FROM (`+query+`) AS some`, args...).Scan(&n, &oldest)
+	err = tx.QueryRowContext(ctx, `SELECT count(*), extract(epoch FROM clock_timestamp() - min(at))::float8 FROM (`+query+`) AS part`, args...).Scan(&n, &oldest)
 	return n, oldest, err
 }
 
