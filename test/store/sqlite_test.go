@@ -100,7 +100,7 @@ func (x *transaction) must(err error) {
 
 var sqliteLacks = map[waybilltest.SourceAbility]string{
 	waybilltest.Overlap: "SQLite has one writer at a time",
-	waybilltest.Crash:   "an in-process database crashes with the test; TestFlushSyncsTheLog shows what a crash would keep",
+	waybilltest.Crash:   "an in-process database crashes with the test; TestSQLiteReturnsOnlyWhatIsSynced shows what a crash would keep",
 }
 
 func TestSQLiteSource(t *testing.T) {
