@@ -31,6 +31,8 @@ type Look struct {
 	LSN  uint64 // an end of the log taken after S1: when it is durable, all that S1 sees is
 	Rows []relay.Message
 	Cut  bool // stopped at bytes
+	// Flushed tells that the log is known to be durable up to LSN already.
+	Flushed bool
 }
 
 // Reader reads span after span. It is not safe for concurrent use.
@@ -66,8 +68,10 @@ func (r *Reader) Next(ctx context.Context, budget relay.Budget) (batch relay.Bat
 		r.cur = Cursor{S0: look.S1}
 		return r.batch(nil, r.cur), moved, nil
 	}
-	if err := r.session.Flush(ctx, look.LSN); err != nil {
-		return relay.Batch{}, false, err
+	if !look.Flushed {
+		if err := r.session.Flush(ctx, look.LSN); err != nil {
+			return relay.Batch{}, false, err
+		}
 	}
 	r.cur.S1 = look.S1
 	if look.Cut || len(look.Rows) > budget.Messages { // the rows are any of the span: read it from its beginning

@@ -11,6 +11,7 @@ func newQueries(table string) queries {
 	return queries{
 		// $1, $2: xmax and running transactions of S0. $3: limit. The rows are materialised before they are sorted, or the planner
 		// would walk the primary key through all retained rows. The parameter types stand there because text can be cast to xid8.
+		// The first row is S1 and an end of the log taken after it, the last row is how far the log is flushed by now.
 		look: fill(`WITH w AS MATERIALIZED (` +
 			`SELECT {columns} FROM {table} WHERE xid >= $1::text::xid8 ` +
 			`UNION ALL ` +
@@ -19,7 +20,9 @@ func newQueries(table string) queries {
 			`SELECT 0::bigint AS pos, pg_current_snapshot()::text AS id, pg_current_wal_insert_lsn()::text AS topic, ` +
 			`coalesce(current_setting('waybill.session', true), '') AS key, '' AS type, NULL::bytea AS payload, '' AS content_type, ` +
 			`NULL::text AS headers, NULL::timestamptz AS time ` +
-			`UNION ALL SELECT * FROM w ORDER BY pos`),
+			`UNION ALL SELECT * FROM w ` +
+			`UNION ALL SELECT 9223372036854775807, '', pg_current_wal_flush_lsn()::text, '', '', NULL, '', NULL, now() ` +
+			`ORDER BY pos`),
 		// count(*) keeps the planner from answering min and max by a walk over the primary key.
 		bounds: fill(`SELECT low - 1, high FROM (` +
 			`SELECT min(pos) AS low, max(pos) AS high, count(*) FROM {table} WHERE xid = ANY ($2::text::xid8[]) AND pg_visible_in_snapshot(xid, $3::text::pg_snapshot) ` +

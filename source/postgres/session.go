@@ -32,7 +32,7 @@ var _ snapshot.Session = (*session)(nil)
 
 // settings keep the planner on the two indexes. Without them a wrong guess reads the whole table at every poll.
 const settings = `SELECT set_config('waybill.session', $1, false), set_config('enable_seqscan', 'off', false), ` +
-	`set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false), set_config('statement_timeout', '0', false), ` +
+	`set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false), set_config('max_parallel_workers_per_gather', '0', false), set_config('statement_timeout', '0', false), ` +
 	`set_config('idle_session_timeout', '0', false)`
 
 func openSession(ctx context.Context, db *sql.DB, q queries) (*session, error) {
@@ -100,6 +100,12 @@ func (s *session) Look(ctx context.Context, s0 snapshot.Snapshot, limit, bytes i
 			return errAnotherSession
 		}
 		look.Rows, look.Cut, err = s.scan(ctx, conn, rows, bytes)
+		if n := len(look.Rows) - 1; err == nil && !look.Cut {
+			var flushed uint64
+			flushed, err = parseLSN(look.Rows[n].Topic)
+			look.Flushed = flushed >= look.LSN
+			look.Rows = look.Rows[:n]
+		}
 		return err
 	})
 	return look, wrap("read", err)
@@ -164,7 +170,7 @@ func (s *session) Flush(ctx context.Context, lsn uint64) error {
 			return fmt.Errorf("waybill: WB1013 the server's log is not durable up to %X after a synchronous commit (it is up to %X)", lsn, flushed)
 		}
 		if try < flushTries {
-			if err := sleep(ctx, 500*time.Microsecond); err != nil {
+			if err := sleep(ctx, 200*time.Microsecond); err != nil {
 				return err
 			}
 		}
@@ -172,7 +178,7 @@ func (s *session) Flush(ctx context.Context, lsn uint64) error {
 }
 
 // flushTries polls come before the log is flushed on purpose: about 2 ms.
-const flushTries = 4
+const flushTries = 7
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
