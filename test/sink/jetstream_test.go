@@ -57,7 +57,8 @@ type embedded struct {
 
 func startEmbedded(t *testing.T, options *server.Options) *embedded {
 	t.Helper()
-	options.DontListen, options.JetStream, options.StoreDir, options.NoSigs, options.NoLog = true, true, t.TempDir(), true, true
+	options.DontListen = options.Port == 0
+	options.JetStream, options.StoreDir, options.NoSigs, options.NoLog = true, t.TempDir(), true, true
 	e := &embedded{t: t, options: *options}
 	e.start()
 	t.Cleanup(e.stop)
