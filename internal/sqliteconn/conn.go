@@ -43,7 +43,7 @@ func (c *Conn) prepare(ctx context.Context) error {
 		return fmt.Errorf("waybill: WB1203 the SQLite database has journal_mode %s, in which readers and writers block each other. Try: "+
 			"run PRAGMA journal_mode = WAL once (the file remembers it)", journal)
 	}
-	for _, pragma := range []string{"PRAGMA synchronous = FULL", "PRAGMA busy_timeout = 5000"} {
+	for _, pragma := range []string{"PRAGMA synchronous = FULL", fmt.Sprintf("PRAGMA busy_timeout = %d", BusyTimeout)} {
 		if _, err := c.ExecContext(ctx, pragma); err != nil {
 			return fmt.Errorf("waybill: WB1202 connect to SQLite: %w", err)
 		}
@@ -73,10 +73,13 @@ func (c *Conn) Flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	_, err := c.ExecContext(ctx, `INSERT INTO waybill_log (name, incarnation) VALUES ('flush', 1) `+
-		`ON CONFLICT (name) DO UPDATE SET incarnation = incarnation + 1`)
+	err := Retry(ctx, func() error {
+		_, err := c.ExecContext(ctx, `INSERT INTO waybill_log (name, incarnation) VALUES ('flush', 1) `+
+			`ON CONFLICT (name) DO UPDATE SET incarnation = incarnation + 1`)
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("waybill: WB1204 make the outbox durable: %w", err)
+		return fmt.Errorf("make it durable: %w", err)
 	}
 	c.flushed = time.Now()
 	return nil

@@ -20,8 +20,12 @@ var ErrGuard = errors.New("waybill: WB1303 the save's guard does not hold")
 
 // Save implements relay.Store.
 func (s *Store) Save(ctx context.Context, lease relay.Lease, save relay.Save) error {
-	err := s.withConn(ctx, func(conn *sql.Conn) error { return s.SaveOn(ctx, conn, lease, save, Guard{}) })
-	return wrap("save", lease.Relay, err)
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return wrap("save", lease.Relay, err)
+	}
+	defer conn.Close()
+	return s.SaveOn(ctx, conn, lease, save, Guard{})
 }
 
 // SaveOn is Save on the caller's connection and under a guard.

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/waybillhq/waybill/internal/sqliteconn"
 )
 
 // SQLite returns the store in the tables waybill_* of an SQLite database. Times are microseconds since the Unix epoch.
@@ -30,15 +32,21 @@ var sqlite = &database{
 	},
 	timestamp: func(unixMicro int64) any { return unixMicro },
 	statement: func(ctx context.Context, conn *sql.Conn, durable bool, f func(Querier) error) error {
-		return withPragmas(ctx, conn, durable, func() error { return f(conn) })
+		return withPragmas(ctx, conn, durable, func() error {
+			return sqliteconn.Retry(ctx, func() error { return f(conn) })
+		})
 	},
 	transaction: func(ctx context.Context, conn *sql.Conn, durable bool, f func(Querier) error) error {
 		return withPragmas(ctx, conn, durable, func() error {
 			// IMMEDIATE, because a transaction that starts by reading cannot always become a writer; not BeginTx, which cannot say so.
-			if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+			err := sqliteconn.Retry(ctx, func() error {
+				_, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE")
+				return err
+			})
+			if err != nil {
 				return err
 			}
-			err := f(conn)
+			err = f(conn)
 			if err == nil {
 				_, err = conn.ExecContext(ctx, "COMMIT")
 			}
@@ -52,10 +60,10 @@ var sqlite = &database{
 	},
 }
 
-// withPragmas runs f on a connection of the caller's pool with the wanted durability, waiting for other writers, and gives
+// withPragmas runs f on a connection of the caller's pool with the wanted durability and gives
 // the connection back as it was. PRAGMA synchronous has no effect inside a transaction.
 func withPragmas(ctx context.Context, conn *sql.Conn, durable bool, f func() error) error {
-	want := map[string]int{"synchronous": synchronousNormal, "busy_timeout": busyTimeout}
+	want := map[string]int{"synchronous": synchronousNormal, "busy_timeout": sqliteconn.BusyTimeout}
 	if durable {
 		want["synchronous"] = synchronousFull
 	}
@@ -83,7 +91,6 @@ func withPragmas(ctx context.Context, conn *sql.Conn, durable bool, f func() err
 const (
 	synchronousNormal = 1
 	synchronousFull   = 2
-	busyTimeout       = 5000 // ms
 )
 
 func setPragma(ctx context.Context, conn *sql.Conn, name string, value int) error {

@@ -100,7 +100,7 @@ func (s *Store) heldBy(ctx context.Context, tx Querier, name string) error {
 
 // Renew implements relay.Store. It is durable: a lease that a crash shortens would end before its owner believes so.
 func (s *Store) Renew(ctx context.Context, lease relay.Lease, ttl time.Duration) error {
-	n, err := s.changeLease(ctx, s.q.renew, lease.Relay, lease.Epoch, lease.Owner, sync(true), ttl.Microseconds())
+	n, err := s.change(ctx, s.q.renew, lease.Relay, lease.Epoch, lease.Owner, sync(true), ttl.Microseconds())
 	if err == nil && n == 0 {
 		return relay.ErrLost
 	}
@@ -109,11 +109,11 @@ func (s *Store) Renew(ctx context.Context, lease relay.Lease, ttl time.Duration)
 
 // Release implements relay.Store.
 func (s *Store) Release(ctx context.Context, lease relay.Lease) error {
-	_, err := s.changeLease(ctx, s.q.release, lease.Relay, lease.Epoch, lease.Owner, sync(true))
+	_, err := s.change(ctx, s.q.release, lease.Relay, lease.Epoch, lease.Owner, sync(true))
 	return wrap("release", lease.Relay, err)
 }
 
-func (s *Store) changeLease(ctx context.Context, query string, args ...any) (n int64, err error) {
+func (s *Store) change(ctx context.Context, query string, args ...any) (n int64, err error) {
 	err = s.withConn(ctx, func(conn *sql.Conn) error {
 		return s.d.statement(ctx, conn, true, func(q Querier) error {
 			n, err = affected(q.ExecContext(ctx, query, args...))
@@ -126,7 +126,7 @@ func (s *Store) changeLease(ctx context.Context, query string, args ...any) (n i
 // Incarnation returns the number of the log's life, and writes the first one (unix milliseconds) when there is none.
 func (s *Store) Incarnation(ctx context.Context) (n int64, err error) {
 	if err = s.db.QueryRowContext(ctx, s.q.incarnation).Scan(&n); errors.Is(err, sql.ErrNoRows) {
-		if _, err = s.db.ExecContext(ctx, s.q.firstIncarnation); err == nil {
+		if _, err = s.change(ctx, s.q.firstIncarnation); err == nil {
 			err = s.db.QueryRowContext(ctx, s.q.incarnation).Scan(&n)
 		}
 	}

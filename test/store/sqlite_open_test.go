@@ -1,9 +1,11 @@
 package store
 
 import (
+	"context"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/waybillhq/waybill/dialect"
 	"github.com/waybillhq/waybill/relay"
@@ -119,4 +121,30 @@ func TestSQLiteFromNowIsRemembered(t *testing.T) {
 		}
 	}
 	reader.Close()
+}
+
+// A writer that keeps the database locked is nothing to start anew for.
+func TestSQLiteWaitsForAnotherWriter(t *testing.T) {
+	t.Parallel()
+	open := sqliteFile(t)
+	src, err := sqlite.New(open(t), sqlite.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tenure := acquire(t, src, "a")
+	parked := relay.Save{Position: "1", Park: []relay.Parked{{Message: relay.Message{Pos: 1}, Lane: "k", State: relay.StateHeld}}}
+	for _, save := range []relay.Save{{Position: "1"}, parked} {
+		writer := begin(t, open(t), dialect.SQLite, "")
+		short, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		defer cancel()
+		if err := src.Save(short, tenure.Lease, save); err == nil {
+			t.Error("a save came through beside another writer")
+		}
+		result := make(chan error)
+		go func() { result <- src.Save(t.Context(), tenure.Lease, save) }()
+		writer.Commit()
+		if err := <-result; err != nil {
+			t.Errorf("the save did not wait: %v", err)
+		}
+	}
 }
