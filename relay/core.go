@@ -47,7 +47,8 @@ type core struct {
 
 	next      Save          // what the next save carries, but for the position
 	parking   []*entry      // the entries of next.Park
-	unsaved   []*lane       // the lanes of the parks in the save under way
+	touched   []*lane       // the lanes of whose parked messages next changes something, once for each change
+	unsaved   []*lane       // the same of the save under way
 	savedAt   time.Duration // when the last save began
 	savePause time.Duration
 	finalSave bool // the last save of a tenure is done
@@ -248,7 +249,7 @@ func (c *core) startTenure(t Tenure) {
 	c.phase, c.opening = running, true
 	c.win, c.done, c.savedTo, c.bytes, c.inflight, c.ready = nil, 0, 0, 0, 0, nil
 	c.lanes, c.waiting, c.toLoad, c.held = map[string]*lane{}, nil, nil, 0
-	c.next, c.parking, c.unsaved, c.finalSave = Save{}, nil, nil, false
+	c.next, c.parking, c.touched, c.unsaved, c.finalSave = Save{}, nil, nil, nil, false
 	c.streak, c.savePause = 0, 0
 	if c.broken != bugHeldForgotten {
 		for _, stored := range t.Held {

@@ -16,7 +16,7 @@ type lane struct {
 	stage   laneStage
 	rows    int // entries of queue that came from the parked table; they stand in front
 	more    bool
-	unsaved int // its messages in parks not yet saved
+	unsaved int // changes of its parked messages that are not saved yet
 	tries   int // failures in a row
 	failing time.Duration
 	failed  time.Duration // the newest failure
@@ -159,6 +159,7 @@ func (c *core) onPublished(e *entry) {
 	c.next.Published = append(c.next.Published, e.msg)
 	if e.row != nil {
 		c.next.Unpark = append(c.next.Unpark, *e.row)
+		c.touch(e.lane)
 	}
 	if l := e.lane; l != nil {
 		l.tries, l.failing = 0, 0
@@ -223,6 +224,7 @@ func (c *core) setAside(l *lane, err error, attempt bool) {
 			e.row.Attempts += count
 			e.row.Error = reason
 			c.next.Retried = append(c.next.Retried, *e.row)
+			c.touch(l)
 		}
 		count = 0
 	}
@@ -243,11 +245,17 @@ func (c *core) park(e *entry, p Parked) {
 	p.Lane = "#" + strconv.FormatInt(e.msg.Pos, 10)
 	if e.lane != nil {
 		p.Lane = e.lane.stored()
-		e.lane.unsaved++
+		c.touch(e.lane)
 	}
 	e.state = aside
 	c.next.Park = append(c.next.Park, p)
 	c.parking = append(c.parking, e)
+}
+
+// touch notes that the next save changes something of l in the parked table.
+func (c *core) touch(l *lane) {
+	l.unsaved++
+	c.touched = append(c.touched, l)
 }
 
 // wakeLanes lets lanes go whose back-off is over.
@@ -270,7 +278,7 @@ func (c *core) gather(l *lane) {
 // loadLimit is how many parked messages of a lane are taken into memory at once.
 const loadLimit = 100
 
-// load asks for the parked messages of the first gathering lane, once all its parks are in the table.
+// load asks for the parked messages of the first gathering lane, once the table shows all that became of them.
 func (c *core) load() {
 	if !c.loading && len(c.toLoad) > 0 && c.toLoad[0].unsaved == 0 {
 		c.loading = true

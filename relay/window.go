@@ -98,11 +98,9 @@ func (c *core) save(final bool) bool {
 		if c.broken != bugHoldPinsWindow {
 			e.state = finished
 		}
-		if e.lane != nil {
-			c.unsaved = append(c.unsaved, e.lane)
-		}
 	}
 	c.next, c.parking = Save{}, nil
+	c.unsaved, c.touched = c.touched, nil
 	c.lowWater()
 	if c.done > 0 {
 		last := c.win[c.done-1]
