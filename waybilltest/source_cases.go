@@ -274,4 +274,3 @@ func (c *sourceCase) large() {
 	c.reopen()
 	c.want(ids[count/2:]...)
 }
-
