@@ -49,6 +49,9 @@ func NewReader(s Session, from Cursor) *Reader {
 	return &Reader{session: s, cur: from, inSpan: from.Last > 0}
 }
 
+// Xmax is how far the reader has seen: the first transaction that its last snapshot does not know.
+func (r *Reader) Xmax() uint64 { return r.cur.Newest().Xmax }
+
 // Next returns what comes next. An empty batch means that there is nothing at the moment; moved tells whether the position
 // changed all the same.
 func (r *Reader) Next(ctx context.Context, budget relay.Budget) (batch relay.Batch, moved bool, err error) {

@@ -18,7 +18,8 @@ type reader struct {
 	life  context.Context // ends with Close
 	end   context.CancelFunc
 	more  bool      // the last look left something behind: look again at once
-	moved time.Time // when a position without messages was last reported
+	told  uint64    // the spans' Xmax in the last position that was returned
+	moved time.Time // when a position without messages was last returned
 }
 
 var (
@@ -39,22 +40,27 @@ func (r *reader) Read(ctx context.Context, budget relay.Budget) (relay.Batch, er
 				return relay.Batch{}, err
 			}
 		}
-		batch, moved, err := r.spans.Next(query, budget)
+		batch, _, err := r.spans.Next(query, budget)
 		if err != nil {
 			return relay.Batch{}, err
 		}
 		n := len(batch.Messages)
-		r.more = n >= budget.Messages/2 // less is worth the short pause: it makes bigger batches
+		r.more = n > budget.Messages/2 // less is worth the short pause: it makes bigger batches
 		r.pace.Looked(n > 0, 0)
 		if n > 0 {
+			r.told = r.spans.Xmax()
 			return batch, nil
 		}
-		if moved && time.Since(r.moved) >= time.Second {
-			r.moved = time.Now()
+		if r.spans.Xmax() >= r.told+worthSaving && time.Since(r.moved) >= time.Second {
+			r.told, r.moved = r.spans.Xmax(), time.Now()
 			return batch, nil
 		}
 	}
 }
+
+// worthSaving is how many transactions, of whatever kind, make a position without messages worth saving. Each save and each
+// renewal of the lease is a transaction itself: an idle relay must not keep itself busy by them.
+const worthSaving = 64
 
 // Wake implements relay.Waker.
 func (r *reader) Wake() { r.pace.Wake() }

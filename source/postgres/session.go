@@ -32,8 +32,7 @@ var _ snapshot.Session = (*session)(nil)
 
 // settings keep the planner on the two indexes. Without them a wrong guess reads the whole table at every poll.
 const settings = `SELECT set_config('waybill.session', $1, false), set_config('enable_seqscan', 'off', false), ` +
-	`set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false), set_config('max_parallel_workers_per_gather', '0', false), set_config('statement_timeout', '0', false), ` +
-	`set_config('idle_session_timeout', '0', false)`
+	`set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false), set_config('max_parallel_workers_per_gather', '0', false)`
 
 func openSession(ctx context.Context, db *sql.DB, q queries) (*session, error) {
 	conn, err := db.Conn(ctx)

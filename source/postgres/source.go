@@ -96,7 +96,7 @@ func New(url string, cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := stdlib.OpenDB(*conn)
+	db := stdlib.OpenDB(*conn, stdlib.OptionAfterConnect(connect))
 	db.SetMaxIdleConns(2) // besides the reader's session: leases, and messages set aside
 	return &Source{cfg: cfg, db: db, q: newQueries(table), table: table, Store: sqlstore.Postgres(db)}, nil
 }
