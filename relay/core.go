@@ -51,7 +51,8 @@ type core struct {
 	unsaved   []*lane       // the same of the save under way
 	savedAt   time.Duration // when the last save began
 	savePause time.Duration
-	finalSave bool // the last save of a tenure is done
+	finalSave bool          // the last save of a tenure is done
+	fillBy    time.Duration // while stopping: until when gaps are filled; 0: not (any more)
 
 	confirmed   time.Duration // the last confirmation
 	streak      int           // temporary failures since
@@ -250,7 +251,7 @@ func (c *core) startTenure(t Tenure) {
 	c.win, c.done, c.savedTo, c.bytes, c.inflight, c.ready = nil, 0, 0, 0, 0, nil
 	c.lanes, c.waiting, c.toLoad, c.held = map[string]*lane{}, nil, nil, 0
 	c.next, c.parking, c.touched, c.unsaved, c.finalSave = Save{}, nil, nil, nil, false
-	c.streak, c.savePause = 0, 0
+	c.streak, c.savePause, c.fillBy = 0, 0, 0
 	if c.broken != bugHeldForgotten {
 		for _, stored := range t.Held {
 			l := &lane{name: laneName(stored), stage: laneHeld}
@@ -295,6 +296,9 @@ func (c *core) drain(why ending, err error) {
 		if c.reading {
 			c.do(actQuitRead{})
 		}
+		if why == endStop {
+			c.findGaps()
+		}
 	case c.phase == draining && (why == endFatal || c.end == endStop):
 		c.end, c.endErr = why, err
 	}
@@ -306,7 +310,7 @@ func (c *core) advanceDrain() {
 	if c.end == endStop {
 		c.renew()
 	}
-	if c.opening || c.renewing || c.reading || c.saving || c.loading || c.sending || c.inflight > 0 {
+	if c.fillGaps() || c.opening || c.renewing || c.reading || c.saving || c.loading || c.sending || c.inflight > 0 {
 		return
 	}
 	if c.end == endStop && c.opened && !c.finalSave {
@@ -379,6 +383,7 @@ func (c *core) deadline() time.Duration {
 	case draining:
 		if c.end == endStop {
 			soonest(c.nextRen)
+			soonest(c.fillBy)
 		}
 	}
 	return at

@@ -134,6 +134,7 @@ func (c *core) onConfirmed(e *entry, err error) {
 		c.setAside(l, err, false)
 	default:
 		c.streak++
+		c.fillBy = 0
 		c.probeAt = c.now + c.backoff(c.streak-gateAfter, 2*time.Second)
 		stuck := c.now - l.failing
 		if others && (stuck >= c.cfg.StuckAfter || stuck >= c.cfg.SendTimeout && len(c.win) >= c.cfg.Window*3/4) {

@@ -1,6 +1,9 @@
 package relay
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // entry is one message in memory: of the window, or loaded from the parked table.
 type entry struct {
@@ -10,6 +13,7 @@ type entry struct {
 	row   *Parked
 	lane  *lane // nil: no key
 	state entryState
+	gap   bool // to be sent although the relay is stopping
 }
 
 type entryState uint8
@@ -131,4 +135,34 @@ func (c *core) onSaved(ev evSaved) {
 		l.unsaved--
 	}
 	c.unsaved = nil
+}
+
+// findGaps prepares a clean stop, which leaves nothing confirmed behind the saved cursor: what stands in the window before the
+// last message that was sent is sent too, or set aside where its lane already is.
+func (c *core) findGaps() {
+	last := len(c.win)
+	for last > c.done && c.win[last-1].state == queued {
+		last--
+	}
+	c.fillBy = c.now + c.cfg.Lease
+	for _, e := range c.win[c.done:last] {
+		switch l := e.lane; {
+		case e.state != queued:
+		case l != nil && (l.stage == laneGathering || l.stage == laneReleasing):
+			c.park(e, Parked{State: StateHeld})
+		default:
+			e.gap = true
+		}
+	}
+}
+
+// fillGaps sends what findGaps found and tells whether some of it is still to be sent. An outage ends it, and so does one
+// lease: then the next owner repeats what was confirmed behind the gap.
+func (c *core) fillGaps() bool {
+	if c.end != endStop || c.now >= c.fillBy {
+		return false
+	}
+	c.ready = slices.DeleteFunc(c.ready, func(e *entry) bool { return !e.gap })
+	c.dispatch()
+	return len(c.ready) > 0
 }
