@@ -101,6 +101,13 @@ func (s *Servers) Start(c Config) (*server.Server, error) {
 	return running, nil
 }
 
+// Running tells whether there is one.
+func (s *Servers) Running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.byDir) > 0
+}
+
 // URLs are where other processes reach the servers that listen.
 func (s *Servers) URLs() (urls []string) {
 	s.mu.Lock()
