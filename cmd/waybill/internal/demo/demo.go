@@ -150,8 +150,10 @@ func (d *demo) settle(alive context.Context) (Result, error) {
 		}
 	}
 	d.relay.stop(5 * time.Second)
+	late, cancel := context.WithTimeout(alive, 5*time.Second)
+	defer cancel()
 	for _, s := range d.sides() {
-		if err := s.caughtUp(alive); err != nil {
+		if err := s.caughtUp(late); err != nil {
 			return Result{}, err
 		}
 	}
