@@ -121,7 +121,7 @@ func (c *core) onConfirmed(e *entry, err error) {
 		l = &lane{name: name, queue: []*entry{e}}
 		c.lanes[name], e.lane = l, l
 	}
-	others := c.confirmed > l.failed && c.everSuccess // somebody else got through since
+	others := c.everSuccess && c.confirmed > l.failed // somebody else got through since
 	l.failed = c.now
 	l.tries++
 	if l.failing == 0 {
@@ -137,7 +137,9 @@ func (c *core) onConfirmed(e *entry, err error) {
 		c.fillBy = 0
 		c.probeAt = c.now + c.backoff(c.streak-gateAfter, 2*time.Second)
 		stuck := c.now - l.failing
-		if others && (stuck >= c.cfg.StuckAfter || stuck >= c.cfg.SendTimeout && len(c.win) >= c.cfg.Window*3/4) {
+		// In a full window the others get through no more: that they did since this lane began to fail must do.
+		pins := c.full() && c.confirmed > l.failing && stuck >= c.cfg.SendTimeout
+		if pins || others && stuck >= c.cfg.StuckAfter {
 			c.setAside(l, err, false)
 		} else if c.phase == running {
 			c.wait(l, c.now+c.backoff(l.tries, 5*time.Second))

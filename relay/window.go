@@ -38,13 +38,17 @@ func sizeOf(m *Message) int {
 
 // read asks for more when a quarter of the window is free, so that reads come in pages and not in crumbs.
 func (c *core) read() {
-	page := max(c.cfg.Window/4, 1)
-	room := c.cfg.Window - len(c.win)
-	if c.reading || room < page || c.bytes > c.cfg.WindowBytes*3/4 {
+	if c.reading || c.full() {
 		return
 	}
 	c.reading = true
-	c.do(actRead{Budget{Messages: page, Bytes: max(c.cfg.WindowBytes-c.bytes, 1)}})
+	c.do(actRead{Budget{Messages: c.page(), Bytes: max(c.cfg.WindowBytes-c.bytes, 1)}})
+}
+
+func (c *core) page() int { return max(c.cfg.Window/4, 1) }
+
+func (c *core) full() bool {
+	return c.cfg.Window-len(c.win) < c.page() || c.bytes > c.cfg.WindowBytes*3/4
 }
 
 func (c *core) onRead(ev evRead) {
