@@ -4,6 +4,7 @@ package publish
 import (
 	"context"
 	"database/sql"
+	"net/url"
 	"path/filepath"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ import (
 type database struct {
 	db      *sql.DB
 	dialect dialect.Dialect
-	url     string // of PostgreSQL
+	url     string
 	outbox  string
 }
 
@@ -42,8 +43,8 @@ func onEach(t *testing.T, test func(t *testing.T, d database)) {
 
 func postgres(t *testing.T) database {
 	t.Helper()
-	url := testenv.Database(t)
-	return database{open(t, "pgx", url), dialect.Postgres, url, "waybill.outbox"}
+	link := testenv.Database(t)
+	return database{open(t, "pgx", link), dialect.Postgres, link, "waybill.outbox"}
 }
 
 func sqlite(t *testing.T) database {
@@ -64,6 +65,31 @@ func open(t *testing.T, driver, url string) *sql.DB {
 		}
 	})
 	return db
+}
+
+func (d database) driver() string {
+	if d.dialect == dialect.SQLite {
+		return "sqlite"
+	}
+	return "pgx"
+}
+
+// in returns the URL of another database of the same server.
+func (d database) in(t *testing.T, name string) string {
+	t.Helper()
+	u, err := url.Parse(d.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+func (d database) exec(t *testing.T, query string, args ...any) {
+	t.Helper()
+	if _, err := d.db.ExecContext(t.Context(), query, args...); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
 }
 
 func (d database) newOutbox(t *testing.T, cfg waybill.Config) *waybill.Outbox {

@@ -1,0 +1,73 @@
+package publish
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/waybillhq/waybill"
+	"github.com/waybillhq/waybill/schema"
+)
+
+func TestTheSQLFunctionWritesWhatPublishWould(t *testing.T) {
+	t.Parallel()
+	d := postgres(t)
+	if _, err := schema.Apply(t.Context(), d.db, d.dialect); err != nil {
+		t.Fatal(err)
+	}
+	for i, call := range []string{
+		`'orders', '42', 'order.created', '{"total": 12}'`,
+		`'orders', '42', 'order.created', jsonb_build_object('total', 12)::text`,
+		`'orders', NULL, 'order.created', '\x00ff'::bytea`,
+		`'orders', '42', 'order.created', NULL`,
+		`'orders', '42', 'order.created', ''`,
+		`topic => 'orders', key => '42', type => 'order.created', payload => 'plain'::text, content_type => 'text/plain', headers => '[["a","b"], ["c","\u20ac"]]'`,
+	} {
+		args := fmt.Sprintf("%s, id => '%d'", call, i)
+		var id string
+		if err := d.db.QueryRowContext(t.Context(), `SELECT waybill.publish(`+args+`)`).Scan(&id); err != nil || id != fmt.Sprint(i) {
+			t.Errorf("publish(%s): %q, %v", args, id, err)
+		}
+	}
+	json, octets := "application/json", "application/octet-stream"
+	want := []waybill.Message{
+		{ID: "0", Topic: "orders", Key: "42", Type: "order.created", Payload: []byte(`{"total": 12}`), ContentType: json},
+		{ID: "1", Topic: "orders", Key: "42", Type: "order.created", Payload: []byte(`{"total": 12}`), ContentType: json},
+		{ID: "2", Topic: "orders", Type: "order.created", Payload: []byte{0, 255}, ContentType: octets},
+		{ID: "3", Topic: "orders", Key: "42", Type: "order.created", ContentType: json},
+		{ID: "4", Topic: "orders", Key: "42", Type: "order.created", Payload: []byte{}, ContentType: json},
+		{ID: "5", Topic: "orders", Key: "42", Type: "order.created", Payload: []byte("plain"), ContentType: "text/plain", Headers: []waybill.Header{{Name: "a", Value: "b"}, {Name: "c", Value: "€"}}},
+	}
+	if got := d.stored(t); !reflect.DeepEqual(got, want) {
+		t.Errorf("stored\n%q, want\n%q", got, want)
+	}
+}
+
+func TestTheSQLFunctionRefusesWhatNoBrokerCouldTake(t *testing.T) {
+	t.Parallel()
+	d := postgres(t)
+	if _, err := schema.Apply(t.Context(), d.db, d.dialect); err != nil {
+		t.Fatal(err)
+	}
+	for call, want := range map[string]string{
+		`'', 'k', 'n', 'x'`:                               "WB3101 topic",
+		`NULL, 'k', 'n', 'x'`:                             "WB3101 topic",
+		`repeat('t', 250), 'k', 'n', 'x'`:                 "WB3101 topic",
+		`'t', 'k', '', 'x'`:                               "WB3101 type",
+		`'t', 'k', NULL, 'x'`:                             "WB3101 type",
+		`'t', 'k', 'n', 'x', id => ''`:                    "WB3101 id",
+		`'t', 'k', 'n', 'x', id => 'a b'`:                 "WB3101 id",
+		`'t', 'k', 'n', 'x', headers => '{"a":"b"}'`:      "",
+		`'t', 'k', 'n', 'x', headers => '[["a"]]'`:        "WB3106 headers",
+		`'t', 'k', 'n', 'x', headers => '[["a",1]]'`:      "WB3106 headers",
+		`'t', 'k', 'n', 'x', headers => '["a","b"]'`:      "WB3106 headers",
+		`'t', 'k', 'n', 'x', headers => '[["a",null]]'`:   "WB3106 headers",
+		`'t', 'k', 'n', 'x', headers => 'no JSON at all'`: "",
+	} {
+		_, err := d.db.ExecContext(t.Context(), `SELECT waybill.publish(`+call+`)`)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("publish(%s): %v, want an error with %q", call, err, want)
+		}
+	}
+}
