@@ -14,7 +14,8 @@ type Pace struct {
 	min, max time.Duration
 	found    time.Time // when work was last found
 	looked   time.Time // when the last look ended
-	began    time.Time // when the last look began: the pause counts from there
+	began    time.Time // when the last look began: the pause counts from there, so that looks come at an even pace
+	waited   bool      // the last look came after a Wait, not at once because the one before had left something behind
 	slow     time.Duration
 	wake     chan struct{}
 }
@@ -34,11 +35,9 @@ func (p *Pace) Wake() {
 
 // Wait blocks until the next look is due, and returns ctx's error if that ends first.
 func (p *Pace) Wait(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
+	defer func() { p.began, p.waited = time.Now(), true }()
+	if err := ctx.Err(); err != nil || p.looked.IsZero() {
 		return err
-	}
-	if p.looked.IsZero() {
-		return nil
 	}
 	least := 20 * p.slow
 	if err := p.sleep(ctx, max(min(max(p.looked.Sub(p.found)/8, p.min), p.max), least), p.wake); err != nil {
@@ -64,6 +63,10 @@ func (p *Pace) sleep(ctx context.Context, pause time.Duration, wake <-chan struc
 // the next pause is at least twenty times that, even when woken. 0 says that it is none.
 func (p *Pace) Looked(found bool, slow time.Duration) {
 	p.looked, p.slow = time.Now(), slow
+	if !p.waited {
+		p.began = p.looked
+	}
+	p.waited = false
 	if found || p.found.IsZero() {
 		p.found = p.looked
 	}
