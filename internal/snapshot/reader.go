@@ -14,7 +14,7 @@ type Session interface {
 	// More than limit means that the span is bigger and the rows are any of it. The statement has no xid of its own:
 	// one's own xid counts as visible.
 	Look(ctx context.Context, s0 Snapshot, limit, bytes int) (Look, error)
-	// Bounds returns, by index and in log order, one or two ranges of pos that hold all rows of the span s0..s1.
+	// Bounds returns, by index and in log order, ranges of pos that hold all rows of the span s0..s1.
 	Bounds(ctx context.Context, s0, s1 Snapshot) ([]Range, error)
 	// Page returns the rows of the span s0..s1 within r, by pos, at most limit. cut tells that it stopped at bytes.
 	Page(ctx context.Context, s0, s1 Snapshot, r Range, limit, bytes int) (rows []relay.Message, cut bool, err error)

@@ -23,12 +23,12 @@ func newQueries(table string) queries {
 			`UNION ALL SELECT * FROM w ` +
 			`UNION ALL SELECT 9223372036854775807, '', pg_current_wal_flush_lsn()::text, '', '', NULL, '', NULL, now() ` +
 			`ORDER BY pos`),
-		// count(*) keeps the planner from answering min and max by a walk over the primary key.
+		// count(*) keeps the planner from answering min and max by a walk over the primary key; unless n is used, it is left out.
 		bounds: fill(`SELECT low - 1, high FROM (` +
-			`SELECT min(pos) AS low, max(pos) AS high, count(*) FROM {table} WHERE xid = ANY ($2::text::xid8[]) AND pg_visible_in_snapshot(xid, $3::text::pg_snapshot) ` +
+			`SELECT min(pos) AS low, max(pos) AS high, count(*) AS n FROM {table} WHERE xid = ANY ($2::text::xid8[]) AND pg_visible_in_snapshot(xid, $3::text::pg_snapshot) GROUP BY xid ` +
 			`UNION ALL ` +
 			`SELECT min(pos), max(pos), count(*) FROM {table} WHERE xid >= $1::text::xid8 AND pg_visible_in_snapshot(xid, $3::text::pg_snapshot)) AS part ` +
-			`WHERE low IS NOT NULL ORDER BY low`),
+			`WHERE n > 0 ORDER BY low`),
 		// The conditions on xid are function calls on purpose: no index matches them, so the primary key gives the order.
 		page: fill(`SELECT {columns} FROM {table} WHERE pos > $1 AND pos <= $2 ` +
 			`AND pg_visible_in_snapshot(xid, $3::text::pg_snapshot) AND NOT pg_visible_in_snapshot(xid, $4::text::pg_snapshot) ORDER BY {table}.pos LIMIT $5`),

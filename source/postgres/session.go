@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,6 +22,7 @@ import (
 // session is one unbroken connection to the primary. The token is a setting of the server's session: a pooler that puts
 // another server session behind the same connection is noticed by its absence.
 type session struct {
+	turn        sync.Mutex // held for one statement of the reader, or one save
 	conn        *sql.Conn
 	token       string
 	q           queries
@@ -70,8 +72,11 @@ func ignoreDone(err error) error {
 	return err
 }
 
-// pgx runs f on the driver's own connection. database/sql lets nobody else use it meanwhile.
+// pgx runs f on the driver's own connection, never inside the transaction of a save: its number would count as visible, and
+// a cancelled statement would undo the save.
 func (s *session) pgx(f func(*pgx.Conn) error) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	return s.conn.Raw(func(c any) error { return f(c.(*stdlib.Conn).Conn()) })
 }
 
@@ -113,8 +118,8 @@ func (s *session) Look(ctx context.Context, s0 snapshot.Snapshot, limit, bytes i
 var errAnotherSession = errors.New("waybill: WB1012 another server session answers than the one that was opened: a pooler stands between. " +
 	"Try: give the relay a direct connection, or session pooling")
 
-// Bounds implements snapshot.Session. Rows of transactions that ran long may lie far below the others; the two parts are
-// kept apart, so that the pages need not walk over everything between.
+// Bounds implements snapshot.Session. Rows of transactions that ran long may lie far below the others, and far from each
+// other: a page must not walk over everything that the table retains between them.
 func (s *session) Bounds(ctx context.Context, s0, s1 snapshot.Snapshot) (ranges []snapshot.Range, err error) {
 	err = s.pgx(func(conn *pgx.Conn) error {
 		rows, err := conn.Query(ctx, s.q.bounds, strconv.FormatUint(s0.Xmax, 10), xids(s0.Xip), s1.String())
@@ -124,10 +129,21 @@ func (s *session) Bounds(ctx context.Context, s0, s1 snapshot.Snapshot) (ranges 
 		ranges, err = pgx.CollectRows(rows, pgx.RowToStructByPos[snapshot.Range])
 		return err
 	})
-	if len(ranges) == 2 && ranges[0].To >= ranges[1].After { // they overlap
-		ranges = []snapshot.Range{{After: ranges[0].After, To: max(ranges[0].To, ranges[1].To)}}
+	return join(ranges), wrap("measure the backlog", err)
+}
+
+// join makes ranges that overlap one, and those with so few rows between that another statement would cost more. They come
+// in the order of their beginnings.
+func join(ranges []snapshot.Range) (joined []snapshot.Range) {
+	const few = 1000
+	for _, r := range ranges {
+		if n := len(joined) - 1; n >= 0 && r.After <= joined[n].To+few {
+			joined[n].To = max(joined[n].To, r.To)
+		} else {
+			joined = append(joined, r)
+		}
 	}
-	return ranges, wrap("measure the backlog", err)
+	return joined
 }
 
 // Page implements snapshot.Session.

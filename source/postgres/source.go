@@ -192,7 +192,9 @@ func (s *Source) Save(ctx context.Context, lease relay.Lease, save relay.Save) e
 		guard.SQL += ` AND pg_current_xact_id() >= pg_snapshot_xmax($6::text::pg_snapshot)`
 		guard.Args = append(guard.Args, cur.Newest().String())
 	}
+	r.turn.Lock()
 	err := s.Store.SaveOn(ctx, r.conn, lease, save, guard)
+	r.turn.Unlock()
 	if err == nil && save.Durable && save.Position != "" {
 		s.mu.Lock()
 		s.durable = cur
