@@ -47,6 +47,9 @@ func newSceneAt(t *testing.T, url string) *scene {
 	return s
 }
 
+// in is s for a subtest.
+func (s scene) in(t *testing.T) *scene { s.t = t; return &s }
+
 func openDB(t *testing.T, url string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("pgx", url)
