@@ -173,7 +173,8 @@ func (d *doubleWriter) close() {
 
 // connect returns a connection that survives any outage of the broker, one at the start too.
 func connect(address string) (*nats.Conn, jetstream.JetStream, error) {
-	conn, err := nats.Connect("nats://"+address, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
+	conn, err := nats.Connect("nats://"+address, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // by default it prints, into the live view
 	if err != nil {
 		return nil, nil, err
 	}
