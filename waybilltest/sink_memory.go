@@ -92,13 +92,13 @@ func (b *Broker) store(ctx context.Context, m *relay.Message) error {
 	defer b.mu.Unlock()
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("waybill: WB2003 memory: no confirmation in time: %w", context.Cause(ctx))
+		return fmt.Errorf("waybilltest: no confirmation in time: %w", context.Cause(ctx))
 	case b.down:
-		return errors.New("waybill: WB2002 memory: the broker is down. Try: Broker.Start")
+		return errors.New("waybilltest: the broker is down. Try: Broker.Start")
 	case b.Topics != nil && !slices.Contains(b.Topics, m.Topic):
-		return relay.Topic(fmt.Errorf("waybill: WB2004 memory: no topic %q. Try: add it to Broker.Topics", m.Topic))
+		return relay.Topic(fmt.Errorf("waybilltest: no topic %q. Try: add it to Broker.Topics", m.Topic))
 	case b.MaxPayload > 0 && len(m.Payload) > b.MaxPayload:
-		return relay.Rejected(fmt.Errorf("waybill: WB2005 memory: payload of %d bytes exceeds %d. Try: a larger Broker.MaxPayload", len(m.Payload), b.MaxPayload))
+		return relay.Rejected(fmt.Errorf("waybilltest: payload of %d bytes exceeds %d. Try: a larger Broker.MaxPayload", len(m.Payload), b.MaxPayload))
 	case b.Deduplicate && b.ids[m.ID]:
 		return nil
 	}
@@ -139,7 +139,7 @@ func (s *MemorySink) Publish(ctx context.Context, messages []*relay.Message, con
 	s.mu.Unlock()
 	if closed {
 		for i := range messages {
-			confirm(i, errors.New("waybill: WB2001 memory: the sink is closed. Try: make a new one"))
+			confirm(i, errors.New("waybilltest: the sink is closed. Try: make a new one"))
 		}
 		return
 	}

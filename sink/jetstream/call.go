@@ -162,6 +162,9 @@ func (c *call) ask() {
 }
 
 func (l *link) whyUnanswered(ctx context.Context, topic string) error {
+	if l.blind.Load() {
+		return errNoStream(topic)
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	name, err := l.js.StreamNameBySubject(ctx, topic)
