@@ -25,20 +25,19 @@ run() {
 	echo "== $phase: $((SECONDS - start)) s"
 }
 
-tests() {
-	local race=-race
-	if ! command -v "$(go env CC)" >/dev/null; then
-		case ",${WAYBILL_TEST_REQUIRE:-}," in *,race,*) echo "race is required, and there is no C compiler" && return 1 ;; esac
-		race=
-		echo "race detector (sudo apt-get install -y gcc libc6-dev)" >>"$WAYBILL_TEST_SKIPPED"
-	fi
-	go test $race -shuffle=on work
+export RACE=-race
+install() {
+	scripts/install-servers.sh
+	command -v "$(go env CC)" >/dev/null && return
+	case ",${WAYBILL_TEST_REQUIRE:-}," in *,race,*) echo "race is required, and there is no C compiler" && return 1 ;; esac
+	echo "race detector (sudo apt-get install -y gcc libc6-dev)" >>"$WAYBILL_TEST_SKIPPED"
+	RACE=
 }
 
-run install scripts/install-servers.sh
+run install install
 run lint scripts/lint.sh
 run modules scripts/modules.sh check
-run tests tests
+run tests go test $RACE -shuffle=on work
 if [ -f cmd/waybill/main.go ]; then
 	run demo go run ./cmd/waybill demo --for 10s -o json
 fi

@@ -27,8 +27,9 @@ var natsServer = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("%s/go.mod does not require %s", dir, natsModule)
 	}
 	return cached("nats-server-v"+strings.Fields(rest)[0], func(path string) error {
-		cmd := exec.Command("go", "build", "-trimpath", "-o", path, natsModule)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0", "GOFLAGS=-p=2")
+		// Plain flags: its packages are then compiled once for this and for the command, which holds the same server.
+		cmd := exec.Command("go", "build", "-o", path, natsModule)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOWORK=off", "GOFLAGS=-buildvcs=false -p=2")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return &missing{"nats", fmt.Sprintf("go build %s: %v: %s", natsModule, err, lastLine(out)),
 				"a connection to a Go module proxy, or set WAYBILL_TEST_NATS_URL"}
