@@ -53,7 +53,7 @@ func sqlite(t *testing.T) database {
 	return database{open(t, "sqlite", path), dialect.SQLite, path, "waybill_outbox"}
 }
 
-func open(t *testing.T, driver, url string) *sql.DB {
+func open(t testing.TB, driver, url string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open(driver, url)
 	if err != nil {
@@ -125,9 +125,18 @@ func (d database) begin(t *testing.T) *sql.Tx {
 }
 
 // stored returns what the outbox holds, in the order of pos, in the form that Publish was given.
-func (d database) stored(t *testing.T) (msgs []waybill.Message) {
+func (d database) stored(t *testing.T) []waybill.Message {
 	t.Helper()
-	rows, err := d.db.QueryContext(context.Background(), `SELECT id, topic, "key", type, payload, content_type, headers, time, payload IS NULL FROM `+d.outbox+` ORDER BY pos`)
+	return d.storedIn(t, d.db)
+}
+
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func (d database) storedIn(t *testing.T, q querier) (msgs []waybill.Message) {
+	t.Helper()
+	rows, err := q.QueryContext(context.Background(), `SELECT id, topic, "key", type, payload, content_type, headers, time, payload IS NULL FROM `+d.outbox+` ORDER BY pos`)
 	if err != nil {
 		t.Fatal(err)
 	}
