@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/waybillhq/waybill/internal/snapshot"
 	"github.com/waybillhq/waybill/relay"
 )
 
@@ -33,45 +34,66 @@ func (s *Source) checkTable(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// identify compares the server with the one that was read before, and returns the incarnation of the log. A promoted standby
-// has another timeline: its cursor row is consistent with its own rows, but messages published from the lost tail may be gone,
-// so the incarnation grows. Another system is another history: the numbers of its transactions mean nothing here.
-func (s *Source) identify(ctx context.Context, conn *sql.Conn) (incarnation int64, err error) {
+// identity is what a server says about the log.
+type identity struct{ incarnation, timeline int64 }
+
+// identify compares the server with the one that was read before. A promoted standby has another timeline: its cursor row is
+// consistent with its own rows, but messages published from the lost tail may be gone, so the incarnation grows. Another
+// system is another history: the numbers of its transactions mean nothing here.
+func (s *Source) identify(ctx context.Context, conn *sql.Conn) (log identity, err error) {
 	if _, err = s.Store.Incarnation(ctx); err != nil {
-		return 0, err
+		return log, err
 	}
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
-		return 0, wrap("identify the server", err)
+		return log, wrap("identify the server", err)
 	}
 	defer tx.Rollback()
 	var system string
-	var timeline int64
 	var knownSystem sql.NullString
 	var knownTimeline sql.NullInt64
 	// pg_control lags behind a promotion for seconds, the name of the current WAL file does not.
 	err = tx.QueryRowContext(ctx, `SELECT (SELECT system_identifier::text FROM pg_control_system()), `+
 		`('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int::bigint, system_identifier, timeline, incarnation `+
-		`FROM waybill.log WHERE name = 'outbox' FOR UPDATE`).Scan(&system, &timeline, &knownSystem, &knownTimeline, &incarnation)
+		`FROM waybill.log WHERE name = 'outbox' FOR UPDATE`).Scan(&system, &log.timeline, &knownSystem, &knownTimeline, &log.incarnation)
 	if err != nil {
-		return 0, wrap("identify the server", err)
+		return log, wrap("identify the server", err)
 	}
 	switch {
-	case knownSystem.String == system && knownTimeline.Int64 == timeline:
-		return incarnation, nil
+	case knownSystem.String == system && knownTimeline.Int64 == log.timeline:
+		return log, nil
 	case knownSystem.Valid && knownSystem.String != system:
-		return 0, relay.Fatal(fmt.Errorf("waybill: WB1022 this server's system identifier is %s, the outbox came from %s: it was restored or copied into another cluster, "+
+		return log, relay.Fatal(fmt.Errorf("waybill: WB1022 this server's system identifier is %s, the outbox came from %s: it was restored or copied into another cluster, "+
 			"whose transaction numbers mean something else. Nothing is read, so nothing is lost. Try: start with an empty outbox and new relays here, or go back to the old cluster until it is drained", system, knownSystem.String))
 	case knownSystem.Valid:
 		s.cfg.Logger.Warn("WB1024 the server was promoted: messages of transactions that it had not received may have been published and have no row any more",
-			"timeline", timeline, "before", knownTimeline.Int64)
-		incarnation++ // and at least the clock, in the statement
+			"timeline", log.timeline, "before", knownTimeline.Int64)
+		log.incarnation++ // and at least the clock, in the statement
 	}
 	err = tx.QueryRowContext(ctx, `UPDATE waybill.log SET system_identifier = $1, timeline = $2, `+
 		`incarnation = CASE WHEN system_identifier IS NULL THEN incarnation ELSE greatest($3, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) END `+
-		`WHERE name = 'outbox' RETURNING incarnation`, system, timeline, incarnation).Scan(&incarnation)
+		`WHERE name = 'outbox' RETURNING incarnation`, system, log.timeline, log.incarnation).Scan(&log.incarnation)
 	if err == nil {
 		err = tx.Commit()
 	}
-	return incarnation, wrap("identify the server", err)
+	return log, wrap("identify the server", err)
+}
+
+// goesOn compares the cursor that a takeover has just made durable with the last one that this process knows to be durable.
+// An asynchronous save that was lost is normal, and so is everything lost on another timeline, which identify announced.
+func (s *Source) goesOn(cur snapshot.Cursor, timeline int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.durable
+	switch {
+	case timeline < s.timeline:
+		return fmt.Errorf("waybill: WB1025 this server is on timeline %d, and one promoted from it, on timeline %d, has been read: it is the old primary, or a backup. "+
+			"Nothing is read from it. Try: stop it, and connect to the new primary", timeline, s.timeline)
+	case timeline == s.timeline && (!cur.S0.Covers(known.S0) || cur.S0.Equal(known.S0) && cur.Last < known.Last):
+		return relay.Fatal(fmt.Errorf("waybill: WB1023 the saved cursor went back from %s, which had been saved durably, to %s: "+
+			"the database was restored to the past. Messages published since then may have no row any more, and new transactions may reuse their numbers. "+
+			"Try: find out what was restored, then start a relay with a new name from: beginning or now", known, cur))
+	}
+	s.durable, s.timeline = cur, timeline
+	return nil
 }

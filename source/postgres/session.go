@@ -45,7 +45,7 @@ func openSession(ctx context.Context, db *sql.DB, q queries) (*session, error) {
 	// Asked in a statement of its own, before any snapshot: on a standby running transactions look finished.
 	var standby bool
 	if err = conn.QueryRowContext(ctx, `SELECT pg_is_in_recovery()`).Scan(&standby); err == nil && standby {
-		err = errors.New("waybill: WB1011 this server is a standby, whose snapshots do not know the running transactions. Try: connect to the primary")
+		err = errStandby
 	}
 	if err == nil {
 		_, err = conn.ExecContext(ctx, settings, s.token)
@@ -114,9 +114,6 @@ func (s *session) Look(ctx context.Context, s0 snapshot.Snapshot, limit, bytes i
 	})
 	return look, wrap("read", err)
 }
-
-var errAnotherSession = errors.New("waybill: WB1012 another server session answers than the one that was opened: a pooler stands between. " +
-	"Try: give the relay a direct connection, or session pooling")
 
 // Bounds implements snapshot.Session. Rows of transactions that ran long may lie far below the others, and far from each
 // other: a page must not walk over everything that the table retains between them.
@@ -226,11 +223,4 @@ func xids(list []uint64) string {
 		b = strconv.AppendUint(b, x, 10)
 	}
 	return string(append(b, '}'))
-}
-
-func wrap(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("waybill: WB1010 %s from PostgreSQL: %w", what, err)
 }

@@ -57,9 +57,10 @@ type Source struct {
 	table string
 	*sqlstore.Store
 
-	mu      sync.Mutex
-	reader  *reader
-	durable snapshot.Cursor // the newest cursor known to have survived any crash
+	mu       sync.Mutex
+	reader   *reader
+	durable  snapshot.Cursor // the newest cursor known to survive any crash
+	timeline int64           // of the server that has it
 }
 
 var (
@@ -107,22 +108,7 @@ func (s *Source) Close() error { return s.db.Close() }
 // Acquire implements relay.Store. Its transaction is durable, and so is the cursor that it returns.
 func (s *Source) Acquire(ctx context.Context, name, owner string, ttl time.Duration) (relay.Tenure, error) {
 	tenure, err := s.Store.Acquire(ctx, name, owner, ttl)
-	if err != nil || tenure.Position == "" {
-		return tenure, err
-	}
-	cur, err := snapshot.ParseCursor(string(tenure.Position))
-	if err != nil {
-		return tenure, relay.Fatal(fmt.Errorf("waybill: WB1020 the cursor of relay %q: %w", name, err))
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !cur.S0.Covers(s.durable.S0) {
-		return tenure, relay.Fatal(fmt.Errorf("waybill: WB1023 the cursor of relay %q went back from %s, which had been saved durably, to %s: "+
-			"the database was restored to the past. Messages published since then may have no row any more, and new transactions may reuse their numbers. "+
-			"Try: find out what was restored, then restart the relay with a new name from: beginning or now", name, s.durable, cur))
-	}
-	s.durable = cur
-	return tenure, nil
+	return tenure, explain(err)
 }
 
 // Open implements relay.Source.
@@ -145,16 +131,21 @@ func (s *Source) read(ctx context.Context, session *session, from relay.Position
 	if err := s.checkTable(ctx, session.conn); err != nil {
 		return nil, err
 	}
-	var err error
-	if session.incarnation, err = s.identify(ctx, session.conn); err != nil {
-		return nil, err
-	}
-	cur := snapshot.Cursor{S0: snapshot.Beginning}
+	cur, err := snapshot.Cursor{S0: snapshot.Beginning}, error(nil)
 	if from != "" {
 		if cur, err = snapshot.ParseCursor(string(from)); err != nil {
 			return nil, relay.Fatal(fmt.Errorf("waybill: WB1020 the saved cursor: %w", err))
 		}
-	} else if s.cfg.From == Now {
+	}
+	log, err := s.identify(ctx, session.conn)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.goesOn(cur, log.timeline); err != nil {
+		return nil, err
+	}
+	session.incarnation = log.incarnation
+	if from == "" && s.cfg.From == Now {
 		look, err := session.Look(ctx, cur.S0, 0, 1)
 		if err != nil {
 			return nil, err
@@ -193,7 +184,7 @@ func (s *Source) Save(ctx context.Context, lease relay.Lease, save relay.Save) e
 		guard.Args = append(guard.Args, cur.Newest().String())
 	}
 	r.turn.Lock()
-	err := s.Store.SaveOn(ctx, r.conn, lease, save, guard)
+	err := explain(s.Store.SaveOn(ctx, r.conn, lease, save, guard))
 	r.turn.Unlock()
 	if err == nil && save.Durable && save.Position != "" {
 		s.mu.Lock()
