@@ -90,23 +90,25 @@ CREATE FUNCTION waybill.publish(
     headers text DEFAULT NULL,
     id text DEFAULT gen_random_uuid()::text
 ) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    fault text := CASE
+        WHEN coalesce(topic, '') = '' THEN 'WB3101 the topic is required'
+        WHEN octet_length(topic) > 249 THEN 'WB3102 the topic has more than 249 bytes'
+        WHEN topic ~ '[[:cntrl:][:space:]*>#+]' THEN 'WB3103 the topic holds a space, a control character or one of * > # +'
+        WHEN coalesce(type, '') = '' THEN 'WB3101 the type is required'
+        WHEN octet_length(type) > 255 THEN 'WB3102 the type has more than 255 bytes'
+        WHEN coalesce(id, '') !~ '^[!-~]{1,128}$' THEN 'WB3103 the id is not 1 to 128 printable ASCII characters without space'
+        WHEN EXISTS (
+            SELECT FROM json_array_elements(headers::json) AS h
+            WHERE CASE WHEN json_typeof(h) = 'array' THEN json_array_length(h) <> 2 ELSE true END
+               OR json_typeof(h -> 0) <> 'string' OR json_typeof(h -> 1) <> 'string'
+        ) THEN 'WB3009 the headers are not a JSON array of pairs of text'
+    END;
 BEGIN
-    IF coalesce(topic, '') = '' OR length(topic) > 249 THEN
-        RAISE EXCEPTION 'waybill: WB3101 topic %: must have 1 to 249 characters', quote_nullable(left(topic, 60)) USING ERRCODE = 'check_violation';
-    END IF;
-    IF coalesce(type, '') = '' OR octet_length(type) > 255 THEN
-        RAISE EXCEPTION 'waybill: WB3101 type %: must have 1 to 255 bytes', quote_nullable(left(type, 60)) USING ERRCODE = 'check_violation';
-    END IF;
-    IF coalesce(id, '') !~ '^[!-~]{1,128}$' THEN
-        RAISE EXCEPTION 'waybill: WB3101 id %: must have 1 to 128 printable ASCII characters', quote_nullable(left(id, 60)) USING ERRCODE = 'check_violation';
-    END IF;
-    IF headers IS NOT NULL AND EXISTS (
-        SELECT FROM json_array_elements(headers::json) AS h
-        WHERE CASE WHEN json_typeof(h) = 'array' THEN json_array_length(h) <> 2 ELSE true END
-           OR json_typeof(h -> 0) <> 'string' OR json_typeof(h -> 1) <> 'string'
-    ) THEN
-        RAISE EXCEPTION 'waybill: WB3106 headers %: must be a JSON array of pairs of text', quote_literal(left(headers, 60))
-            USING ERRCODE = 'check_violation', HINT = 'Write [["name","value"],...]';
+    IF fault IS NOT NULL THEN
+        RAISE EXCEPTION 'waybill: %', fault USING ERRCODE = 'check_violation',
+            DETAIL = format('topic %L, type %L, id %L, headers %L', left(topic, 60), left(type, 60), left(id, 60), left(headers, 60)),
+            HINT = 'See docs/sql-contract.md for what a message may be.';
     END IF;
     INSERT INTO waybill.outbox (id, topic, key, type, payload, content_type, headers)
     VALUES (publish.id, publish.topic, coalesce(publish.key, ''), publish.type, publish.payload, coalesce(publish.content_type, ''), publish.headers);

@@ -41,6 +41,15 @@ func onEach(t *testing.T, test func(t *testing.T, d database)) {
 	}
 }
 
+func migratedPostgres(t *testing.T) database {
+	t.Helper()
+	d := postgres(t)
+	if _, err := schema.Apply(t.Context(), d.db, d.dialect); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func postgres(t *testing.T) database {
 	t.Helper()
 	link := testenv.Database(t)

@@ -7,15 +7,11 @@ import (
 	"testing"
 
 	"github.com/waybillhq/waybill"
-	"github.com/waybillhq/waybill/schema"
 )
 
 func TestTheSQLFunctionWritesWhatPublishWould(t *testing.T) {
 	t.Parallel()
-	d := postgres(t)
-	if _, err := schema.Apply(t.Context(), d.db, d.dialect); err != nil {
-		t.Fatal(err)
-	}
+	d := migratedPostgres(t)
 	for i, call := range []string{
 		`'orders', '42', 'order.created', '{"total": 12}'`,
 		`'orders', '42', 'order.created', jsonb_build_object('total', 12)::text`,
@@ -46,24 +42,24 @@ func TestTheSQLFunctionWritesWhatPublishWould(t *testing.T) {
 
 func TestTheSQLFunctionRefusesWhatNoBrokerCouldTake(t *testing.T) {
 	t.Parallel()
-	d := postgres(t)
-	if _, err := schema.Apply(t.Context(), d.db, d.dialect); err != nil {
-		t.Fatal(err)
-	}
+	d := migratedPostgres(t)
 	for call, want := range map[string]string{
-		`'', 'k', 'n', 'x'`:                               "WB3101 topic",
-		`NULL, 'k', 'n', 'x'`:                             "WB3101 topic",
-		`repeat('t', 250), 'k', 'n', 'x'`:                 "WB3101 topic",
-		`'t', 'k', '', 'x'`:                               "WB3101 type",
-		`'t', 'k', NULL, 'x'`:                             "WB3101 type",
-		`'t', 'k', 'n', 'x', id => ''`:                    "WB3101 id",
-		`'t', 'k', 'n', 'x', id => 'a b'`:                 "WB3101 id",
-		`'t', 'k', 'n', 'x', headers => '{"a":"b"}'`:      "",
-		`'t', 'k', 'n', 'x', headers => '[["a"]]'`:        "WB3106 headers",
-		`'t', 'k', 'n', 'x', headers => '[["a",1]]'`:      "WB3106 headers",
-		`'t', 'k', 'n', 'x', headers => '["a","b"]'`:      "WB3106 headers",
-		`'t', 'k', 'n', 'x', headers => '[["a",null]]'`:   "WB3106 headers",
-		`'t', 'k', 'n', 'x', headers => 'no JSON at all'`: "",
+		`'', 'k', 'n', 'x'`:                               "WB3101 the topic",
+		`NULL, 'k', 'n', 'x'`:                             "WB3101 the topic",
+		`repeat('t', 250), 'k', 'n', 'x'`:                 "WB3102 the topic",
+		`'a b', 'k', 'n', 'x'`:                            "WB3103 the topic",
+		`'orders.*', 'k', 'n', 'x'`:                       "WB3103 the topic",
+		`'t', 'k', '', 'x'`:                               "WB3101 the type",
+		`'t', 'k', NULL, 'x'`:                             "WB3101 the type",
+		`'t', 'k', repeat('n', 256), 'x'`:                 "WB3102 the type",
+		`'t', 'k', 'n', 'x', id => ''`:                    "WB3103 the id",
+		`'t', 'k', 'n', 'x', id => 'a b'`:                 "WB3103 the id",
+		`'t', 'k', 'n', 'x', headers => '[["a"]]'`:        "WB3009 the headers",
+		`'t', 'k', 'n', 'x', headers => '[["a",1]]'`:      "WB3009 the headers",
+		`'t', 'k', 'n', 'x', headers => '["a","b"]'`:      "WB3009 the headers",
+		`'t', 'k', 'n', 'x', headers => '[["a",null]]'`:   "WB3009 the headers",
+		`'t', 'k', 'n', 'x', headers => '{"a":"b"}'`:      "json_array_elements",
+		`'t', 'k', 'n', 'x', headers => 'no JSON at all'`: "type json",
 	} {
 		_, err := d.db.ExecContext(t.Context(), `SELECT waybill.publish(`+call+`)`)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -8,16 +8,12 @@ import (
 	"time"
 
 	"github.com/waybillhq/waybill"
-	"github.com/waybillhq/waybill/schema"
 )
 
 // R8: one advisory lock a key ran the server out of shared memory at 100,000 keys.
 func TestTheKeyLockOfManyKeysStaysWithinTheLockTable(t *testing.T) {
 	t.Parallel()
-	d := postgres(t)
-	if _, err := schema.Apply(t.Context(), d.db, d.dialect); err != nil {
-		t.Fatal(err)
-	}
+	d := migratedPostgres(t)
 	o := d.newOutbox(t, waybill.Config{KeyLock: true})
 	msgs := make([]waybill.Message, 100_000)
 	for i := range msgs {
@@ -38,10 +34,7 @@ func TestTheKeyLockOfManyKeysStaysWithinTheLockTable(t *testing.T) {
 // A second publisher of the key draws its pos only after the first has committed, even when the first is slow.
 func TestPublishersOfOneKeyWaitForEachOtherBeforePosIsDrawn(t *testing.T) {
 	t.Parallel()
-	d := postgres(t)
-	if _, err := schema.Apply(t.Context(), d.db, d.dialect); err != nil {
-		t.Fatal(err)
-	}
+	d := migratedPostgres(t)
 	o := d.newOutbox(t, waybill.Config{KeyLock: true})
 	message := func(id, key string) waybill.Message { return waybill.Message{ID: id, Topic: "t", Type: "n", Key: key} }
 	second, done := d.begin(t), make(chan error, 1)
@@ -83,10 +76,7 @@ func TestPublishersOfOneKeyWaitForEachOtherBeforePosIsDrawn(t *testing.T) {
 // Two transactions that publish many keys in opposite order take their locks sorted, and so never wait in a ring.
 func TestKeyLocksAreTakenInOneOrder(t *testing.T) {
 	t.Parallel()
-	d := postgres(t)
-	if _, err := schema.Apply(t.Context(), d.db, d.dialect); err != nil {
-		t.Fatal(err)
-	}
+	d := migratedPostgres(t)
 	o := d.newOutbox(t, waybill.Config{KeyLock: true})
 	done := make(chan error, 4)
 	for worker := range 4 {
@@ -124,10 +114,7 @@ func TestKeyLocksAreTakenInOneOrder(t *testing.T) {
 // The lock that docs/sql-contract.md gives to producers in other languages is the same lock.
 func TestTheLockOfTheSQLContractIsTheSame(t *testing.T) {
 	t.Parallel()
-	d := postgres(t)
-	if _, err := schema.Apply(t.Context(), d.db, d.dialect); err != nil {
-		t.Fatal(err)
-	}
+	d := migratedPostgres(t)
 	tx := d.begin(t)
 	defer tx.Rollback()
 	if err := d.newOutbox(t, waybill.Config{KeyLock: true}).Publish(t.Context(), waybill.SQL(tx), waybill.Message{Topic: "t", Type: "n", Key: "Größe 42"}); err != nil {

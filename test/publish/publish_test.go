@@ -179,10 +179,7 @@ func TestPublishWritesTheTableOfTheConfiguration(t *testing.T) {
 // A session may show times as it likes.
 func TestTheSessionsSettingsDoNotChangeTimes(t *testing.T) {
 	t.Parallel()
-	d := postgres(t)
-	if _, err := schema.Apply(t.Context(), d.db, d.dialect); err != nil {
-		t.Fatal(err)
-	}
+	d := migratedPostgres(t)
 	o := d.newOutbox(t, waybill.Config{})
 	tx := d.begin(t)
 	if _, err := tx.ExecContext(t.Context(), `SET LOCAL TimeZone = 'Asia/Tokyo'; SET LOCAL DateStyle = 'German, DMY'`); err != nil {

@@ -14,10 +14,7 @@ import (
 
 func withRoles(t *testing.T) database {
 	t.Helper()
-	d := postgres(t)
-	if _, err := schema.Apply(t.Context(), d.db, d.dialect); err != nil {
-		t.Fatal(err)
-	}
+	d := migratedPostgres(t)
 	if err := schema.ApplyFlagged(t.Context(), d.db, d.dialect); err != nil {
 		t.Fatal(err)
 	}

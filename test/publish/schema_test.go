@@ -156,10 +156,7 @@ func TestValidateNamesEveryPlantedFaultAtOnce(t *testing.T) {
 // The fixes are SQL to paste: after running them nothing is left but what has no such fix.
 func TestTheFixesOfValidateMend(t *testing.T) {
 	t.Parallel()
-	d := postgres(t)
-	if _, err := schema.Apply(t.Context(), d.db, d.dialect); err != nil {
-		t.Fatal(err)
-	}
+	d := migratedPostgres(t)
 	for _, fault := range []string{
 		`ALTER TABLE waybill.outbox DROP COLUMN headers`, `ALTER TABLE waybill.outbox DROP COLUMN created_at`,
 		`ALTER TABLE waybill.outbox ALTER COLUMN payload SET NOT NULL`, `ALTER TABLE waybill.outbox ALTER COLUMN xid DROP DEFAULT`,
@@ -197,10 +194,7 @@ func TestValidateOfAnEmptyDatabaseSaysMigrateUp(t *testing.T) {
 
 func TestValidateAllowsColumnsAndIndexesOfOnesOwn(t *testing.T) {
 	t.Parallel()
-	d := postgres(t)
-	if _, err := schema.Apply(t.Context(), d.db, d.dialect); err != nil {
-		t.Fatal(err)
-	}
+	d := migratedPostgres(t)
 	d.exec(t, `ALTER TABLE waybill.outbox ADD COLUMN tenant text; CREATE UNIQUE INDEX ON waybill.outbox (id); CREATE INDEX ON waybill.outbox (lower(topic))`)
 	if err := schema.Validate(t.Context(), d.db, d.dialect); err != nil {
 		t.Error(err)
