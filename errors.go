@@ -3,7 +3,6 @@ package waybill
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -44,14 +43,18 @@ var codes = map[error]string{
 type FieldError struct {
 	Index int    // of the message among those given to Publish, from 0
 	Field string // such as Key or Headers["x-a"]
-	Value string // the offending value or its first 40 bytes
+	Value string // the offending value or its first 40 bytes; never of a payload
 	Rule  string // the limit that was broken
 	Try   string // what to do
 	Err   error  // one of the sentinels above
 }
 
 func (e *FieldError) Error() string {
-	return fmt.Sprintf("waybill: %s messages[%d].%s %q %v: %s. Try: %s", codes[e.Err], e.Index, e.Field, e.Value, e.Err, e.Rule, e.Try)
+	value := ""
+	if e.Value != "" {
+		value = fmt.Sprintf("%q ", e.Value)
+	}
+	return fmt.Sprintf("waybill: %s messages[%d].%s %s%v: %s. Try: %s", codes[e.Err], e.Index, e.Field, value, e.Err, e.Rule, e.Try)
 }
 
 func (e *FieldError) Unwrap() error { return e.Err }
@@ -70,5 +73,5 @@ func shorten(s string) string {
 	for len(s) > most-utf8.UTFMax && !utf8.ValidString(s) {
 		s = s[:len(s)-1]
 	}
-	return strings.Clone(s) + "…"
+	return s + "…"
 }

@@ -84,7 +84,7 @@ func (o *Outbox) Publish(ctx context.Context, tx Tx, msgs ...Message) error {
 // Statement returns what Publish would execute, for callers who send it together with statements of their own, in one
 // round trip. Execute it inside their transaction. The text depends on nothing but whether there is one message or more,
 // so that a driver prepares two at most.
-// Neither Propagator nor Wake is called. Without messages all results are zero.
+// The arguments may refer to the payloads. Neither Propagator nor Wake is called. Without messages all results are zero.
 func (o *Outbox) Statement(msgs ...Message) (query string, args []any, err error) {
 	if len(msgs) == 0 {
 		return "", nil, nil

@@ -71,8 +71,8 @@ func TestValidateNamesFieldValueRuleAndWhatToDo(t *testing.T) {
 		err     error
 		text    string
 	}{
-		{o, with(func(m *Message) { m.Topic = "" }), ErrRequired, `WB3101 messages[0].Topic "" is required`},
-		{o, with(func(m *Message) { m.Type = "" }), ErrRequired, `WB3101 messages[0].Type "" is required`},
+		{o, with(func(m *Message) { m.Topic = "" }), ErrRequired, `WB3101 messages[0].Topic is required`},
+		{o, with(func(m *Message) { m.Type = "" }), ErrRequired, `WB3101 messages[0].Type is required`},
 		{o, with(func(m *Message) { m.Topic = "ordres" }), ErrTopicUnknown, `WB3106 messages[0].Topic "ordres" is not in Config.Topics: known are orders, payments`},
 		{o, with(func(m *Message) { m.Topic = "orders/eu" }), ErrCharacters, `byte 6 is '/'`},
 		{o, with(func(m *Message) { m.Topic = "orders.*" }), ErrCharacters, `'*'`},
@@ -146,8 +146,20 @@ func TestValidateReturnsTheFaultsOfAllMessagesTogether(t *testing.T) {
 			t.Errorf("%s is not in\n%v", want, err)
 		}
 	}
-	if err := o.Validate(make([]Message, 100_000)...); err == nil || len(err.Error()) > 10_000 {
-		t.Error("the faults of 100,000 messages fill the log")
+	if err := o.Validate(make([]Message, 100_000)...); err == nil || len(err.Error()) > 10_000 || !strings.Contains(err.Error(), "99990 further messages were not checked") {
+		t.Errorf("the faults of 100,000 messages fill the log: %.200v", err)
+	}
+}
+
+func TestThePayloadsOfOneCallFitInOneParameter(t *testing.T) {
+	t.Parallel()
+	body := make([]byte, 900<<10)
+	msgs := make([]Message, 300)
+	for i := range msgs {
+		msgs[i] = with(func(m *Message) { m.Payload = body })
+	}
+	if err := newOutbox(t, Config{}).Validate(msgs...); !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "messages[291].Payload") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -154,17 +154,17 @@ func checkPostgresObjects(ctx context.Context, q querier, have columns) (faults 
 	if !have.has("outbox") {
 		return faults, nil
 	}
-	for object, query := range map[string]string{
-		"view waybill.outbox_status":                                            `SELECT to_regclass('waybill.outbox_status') IS NOT NULL`,
-		"function waybill.publish(text,text,text,bytea,text,text,text)":         `SELECT to_regprocedure('waybill.publish(text,text,text,bytea,text,text,text)') IS NOT NULL`,
-		"function waybill.publish with a text payload (same arguments but one)": `SELECT to_regprocedure('waybill.publish(text,text,text,text,text,text,text)') IS NOT NULL`,
+	for _, o := range [][2]string{
+		{"view waybill.outbox_status", `to_regclass('waybill.outbox_status')`},
+		{"function waybill.publish with a payload of bytea", `to_regprocedure('waybill.publish(text,text,text,bytea,text,text,text)')`},
+		{"function waybill.publish with a payload of text", `to_regprocedure('waybill.publish(text,text,text,text,text,text,text)')`},
 	} {
 		var there bool
-		if err := q.QueryRowContext(ctx, query).Scan(&there); err != nil {
+		if err := q.QueryRowContext(ctx, `SELECT `+o[1]+` IS NOT NULL`).Scan(&there); err != nil {
 			return nil, err
 		}
 		if !there {
-			faults.add(object, "is missing", "create it as waybill migrate print shows")
+			faults.add(o[0], "is missing", "create it as waybill migrate print shows")
 		}
 	}
 	return faults, nil

@@ -96,7 +96,8 @@ func checkSQLite(ctx context.Context, q querier) (faults Faults, err error) {
 		}
 		return "rebuild the table as waybill migrate print shows (https://sqlite.org/lang_altertable.html#otheralter)"
 	})...)
-	for table, text := range map[string]string{"outbox": "", "outbox_flagged": ""} {
+	for _, table := range []string{"outbox", "outbox_flagged"} {
+		var text string
 		if !have.has(table) {
 			continue
 		}
