@@ -29,4 +29,4 @@ bench: ## measure against peers, with the conditions
 	cd bench && GOWORK=off go run .
 
 env: ## start the servers that the tests use, print their URLs, wait for an interrupt
-	@go run ./internal/testenv/env
+	@go build -o bin/env ./internal/testenv/env && exec bin/env
