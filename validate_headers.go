@@ -13,7 +13,7 @@ func (c *checker) headers(headers []Header) {
 	total := 0
 	for i, h := range headers {
 		total += len(h.Name) + len(h.Value)
-		if err, try, rule := nameFault(headers[:i], h.Name); err != nil {
+		if rule, try, err := nameFault(headers[:i], h.Name); err != nil {
 			c.fault(headerField(h.Name), h.Name, err, try, "%s", rule)
 		}
 		if rule := textRule(h.Value); rule != "" {
@@ -27,21 +27,21 @@ func (c *checker) headers(headers []Header) {
 
 func headerField(name string) string { return fmt.Sprintf("Headers[%q]", shorten(name)) }
 
-func nameFault(earlier []Header, name string) (err error, try, rule string) {
+func nameFault(earlier []Header, name string) (rule, try string, err error) {
 	i := strings.IndexFunc(name, func(r rune) bool { return !token(r) })
 	switch {
 	case name == "":
-		return ErrRequired, "name the header", "a header has a name"
+		return "a header has a name", "name the header", ErrRequired
 	case len(name) > maxHeaderName:
-		return ErrTooLarge, "shorten it", fmt.Sprintf("the name has %d bytes, at most %d", len(name), maxHeaderName)
+		return fmt.Sprintf("the name has %d bytes, at most %d", len(name), maxHeaderName), "shorten it", ErrTooLarge
 	case i >= 0:
-		return ErrCharacters, "use letters, digits and -", fmt.Sprintf("byte %d of the name is %q, which HTTP and AMQP refuse", i, firstRune(name[i:]))
+		return fmt.Sprintf("byte %d of the name is %q, which HTTP and AMQP refuse", i, firstRune(name[i:])), "use letters, digits and -", ErrCharacters
 	case reserved(strings.ToLower(name)):
-		return ErrReserved, "choose another name, such as one with \"x-\" before it", "a broker, a protocol or Waybill sets it"
+		return "a broker, a protocol or Waybill sets it", "choose another name, such as one with \"x-\" before it", ErrReserved
 	case slices.ContainsFunc(earlier, func(h Header) bool { return strings.EqualFold(h.Name, name) }):
-		return ErrDuplicate, "join the values, or number the names", "names are unique in any case of letters, as some brokers merge them"
+		return "names are unique in any case of letters, as some brokers merge them", "join the values, or number the names", ErrDuplicate
 	}
-	return nil, "", ""
+	return "", "", nil
 }
 
 // token is the character set of header names in HTTP (RFC 9110, 5.6.2), the narrowest of all.
