@@ -15,6 +15,10 @@ import (
 type PostgresConfig struct {
 	// Fsync turns fsync on, for benchmarks. Defaults to off.
 	Fsync bool
+	// Env are more variables of the server's environment, each "NAME=value".
+	Env []string
+	// Foreign makes a cluster with a system identifier of its own, which takes seconds. Defaults to a copy: all have the same one.
+	Foreign bool
 	// Memory puts the data on /dev/shm. Defaults to the temporary folder.
 	Memory bool
 	// Settings are more server settings, each "name=value"; the last of a name wins.
@@ -35,12 +39,31 @@ func StartPostgres(t T, config PostgresConfig) *Postgres {
 	if m != nil {
 		skip(t, m)
 	}
-	p, err := newPostgres(install, config)
+	fill := install.copyTemplate
+	if config.Foreign {
+		fill = install.initdb
+	}
+	p, err := newPostgres(install, config, fill)
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
 	}
 	p.own(t, p.start())
 	return p
+}
+
+// Standby starts a physical standby of p, which streams from it until it is promoted. It ends with the test.
+func (p *Postgres) Standby(t T) *Postgres {
+	t.Helper()
+	install, m := findPostgres()
+	if m != nil {
+		skip(t, m)
+	}
+	standby, err := newPostgres(install, PostgresConfig{}, func(data string) error { return install.baseBackup(p.URL(), data) })
+	if err != nil {
+		t.Fatalf("testenv: %v", err)
+	}
+	standby.own(t, standby.start())
+	return standby
 }
 
 // Crash ends the cluster as `pg_ctl -m immediate stop` does: no checkpoint, nothing flushed that had not been.
@@ -52,12 +75,9 @@ func (p *Postgres) Crash() {
 // URL names the cluster's database postgres, for its superuser.
 func (p *Postgres) URL() string { return p.databases.url }
 
-func newPostgres(install *postgresInstall, config PostgresConfig) (*Postgres, error) {
+// newPostgres lays a cluster out, with the data that fill writes into a folder that it is to make.
+func newPostgres(install *postgresInstall, config PostgresConfig, fill func(data string) error) (*Postgres, error) {
 	r, err := theReaper()
-	if err != nil {
-		return nil, err
-	}
-	template, err := install.template()
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +90,7 @@ func newPostgres(install *postgresInstall, config PostgresConfig) (*Postgres, er
 		base = r.shm
 	}
 	data := filepath.Join(base, fmt.Sprintf("postgres-%d", port))
-	if err := copyTree(template, data, install.uid, install.gid); err != nil {
+	if err := fill(data); err != nil {
 		return nil, err
 	}
 	args := []string{"-D", data}
@@ -88,11 +108,15 @@ func newPostgres(install *postgresInstall, config PostgresConfig) (*Postgres, er
 		psql: filepath.Join(install.bin, "psql"),
 	}}
 	p.server = server{
-		name:    "postgres",
-		command: func() *exec.Cmd { return install.command(data, "postgres", args...) },
-		ready:   func(child *Process) bool { return postmasterReady(data, child.Pid()) },
-		quit:    syscall.SIGINT, // a "fast" shutdown: waits for no client
-		abort:   syscall.SIGQUIT,
+		name: "postgres",
+		command: func() *exec.Cmd {
+			cmd := install.command(data, "postgres", args...)
+			cmd.Env = append(cmd.Env, config.Env...)
+			return cmd
+		},
+		ready: func(child *Process) bool { return postmasterReady(data, child.Pid()) },
+		quit:  syscall.SIGINT, // a "fast" shutdown: waits for no client
+		abort: syscall.SIGQUIT,
 	}
 	return p, nil
 }
@@ -103,7 +127,7 @@ var shared = sync.OnceValues(func() (*Postgres, error) {
 	if m != nil {
 		return nil, m
 	}
-	p, err := newPostgres(install, PostgresConfig{})
+	p, err := newPostgres(install, PostgresConfig{}, install.copyTemplate)
 	if err != nil {
 		return nil, err
 	}

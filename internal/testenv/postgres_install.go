@@ -76,21 +76,51 @@ func (i *postgresInstall) template() (string, error) {
 		if err != nil {
 			return err
 		}
-		// initdb runs as another user, who cannot enter our cache.
-		home, err := os.MkdirTemp(r.disk, "initdb-")
-		if err != nil {
+		data := filepath.Join(r.disk, "initdb") // another user runs it, who cannot enter our cache
+		if err := i.initdb(data); err != nil {
 			return err
-		}
-		if err := os.Chown(home, i.uid, i.gid); err != nil {
-			return err
-		}
-		data := filepath.Join(home, "data")
-		out, err := i.command(home, "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "--no-instructions").CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("initdb: %w\n%s", err, out)
 		}
 		return copyTree(data, path, -1, -1)
 	})
+}
+
+// folder makes an empty folder for the user who runs PostgreSQL.
+func (i *postgresInstall) folder(data string) error {
+	if err := os.Mkdir(data, 0o700); err != nil {
+		return err
+	}
+	return os.Chown(data, i.uid, i.gid)
+}
+
+func (i *postgresInstall) initdb(data string) error {
+	if err := i.folder(data); err != nil {
+		return err
+	}
+	out, err := i.command(data, "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "--no-instructions").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func (i *postgresInstall) copyTemplate(data string) error {
+	template, err := i.template()
+	if err != nil {
+		return err
+	}
+	return copyTree(template, data, i.uid, i.gid)
+}
+
+// baseBackup copies the cluster at url and sets the copy up as its standby.
+func (i *postgresInstall) baseBackup(url, data string) error {
+	if err := i.folder(data); err != nil {
+		return err
+	}
+	out, err := i.command(data, "pg_basebackup", "-d", url, "-D", data, "-R", "-X", "stream", "-c", "fast", "--no-sync").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("pg_basebackup: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // postmasterReady reads what pg_ctl reads: line 1 of postmaster.pid is the process, line 8 its state.
@@ -100,7 +130,7 @@ func postmasterReady(data string, pid int) bool {
 		return false
 	}
 	lines := strings.Split(string(b), "\n")
-	return len(lines) >= 8 && lines[0] == strconv.Itoa(pid) && strings.TrimSpace(lines[7]) == "ready"
+	return len(lines) >= 8 && lines[0] == strconv.Itoa(pid) && slices.Contains([]string{"ready", "standby"}, strings.TrimSpace(lines[7]))
 }
 
 // withoutPG drops the variables by which a person's settings would reach PostgreSQL's programs.
