@@ -49,7 +49,7 @@ func (c Config) withDefaults(servers string) (Config, []string, error) {
 	var faults []error
 	need := func(ok bool, format string, args ...any) {
 		if !ok {
-			faults = append(faults, fmt.Errorf("waybill: WB4201 jetstream sink: "+format, args...))
+			faults = append(faults, fmt.Errorf("waybill: WB4202 jetstream sink: "+format, args...))
 		}
 	}
 	if c.Source == "" {

@@ -10,7 +10,7 @@ import (
 	"github.com/waybillhq/waybill/relay"
 )
 
-var errClosed = errors.New("waybill: WB2001 jetstream: the sink is closed. Try: make a new one")
+var errClosed = errors.New("waybill: WB2005 jetstream: the sink is closed. Try: make a new one")
 
 // Temporary: the whole connection, or an outcome that is not known.
 
