@@ -176,7 +176,7 @@ func (t timed) Publish(ctx context.Context, messages []*relay.Message, confirm f
 
 func (b *bench) relayed(url, broker string) func(*latencies) func() {
 	return func(l *latencies) func() {
-		source, err := postgres.New(url, postgres.Config{From: postgres.Now})
+		source, err := postgres.New(url, postgres.Config{From: relay.Now})
 		b.must(err)
 		sink, err := jetstream.New(broker, jetstream.Config{})
 		b.must(err)

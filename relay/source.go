@@ -10,6 +10,15 @@ import (
 // The empty position is where a new relay starts: the source's configuration says whether that is the beginning or now.
 type Position string
 
+// From says where a relay starts that has no cursor yet.
+type From string
+
+// Where a new relay starts.
+const (
+	Beginning From = "beginning" // with the oldest message that is still in the log
+	Now       From = "now"       // with what commits from now on
+)
+
 // Message is a message as it stands in a log.
 type Message struct {
 	waybill.Message

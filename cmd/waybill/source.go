@@ -27,7 +27,7 @@ func openSource(s config.Source, log *slog.Logger) (source, error) {
 		return nil, err
 	}
 	if addr.dialect == dialect.Postgres && s.Mode == "cursor" {
-		return postgres.New(addr.url, postgres.Config{From: postgres.From(s.From), Logger: log, Table: s.Table})
+		return postgres.New(addr.url, postgres.Config{From: relay.From(s.From), Logger: log, Table: s.Table})
 	}
 	db, err := addr.open(false)
 	if err != nil {
@@ -40,7 +40,7 @@ func openSource(s config.Source, log *slog.Logger) (source, error) {
 	if s.Mode == "flagged" {
 		src, err = flagged.New(db, addr.dialect, flagged.Config{Table: s.Table, Columns: flagged.Columns(s.Columns), Topic: s.Topic, Type: s.Type})
 	} else {
-		src, err = sqlite.New(db, sqlite.Config{From: sqlite.From(s.From), Table: s.Table})
+		src, err = sqlite.New(db, sqlite.Config{From: relay.From(s.From), Table: s.Table})
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())

@@ -26,19 +26,10 @@ import (
 	"github.com/waybillhq/waybill/relay"
 )
 
-// From says where a relay starts that has no cursor yet.
-type From string
-
-// Where a new relay starts.
-const (
-	Beginning From = "beginning" // with the oldest message that is still in the table
-	Now       From = "now"       // with what commits from now on
-)
-
 // Config is optional; the zero value works.
 type Config struct {
 	// From is where a relay without a cursor starts. Defaults to Beginning.
-	From From
+	From relay.From
 	// Logger gets warnings. Defaults to silence.
 	Logger *slog.Logger
 	// PollMax is the pause between looks at an idle table. Defaults to 1 s.
@@ -79,9 +70,9 @@ func New(url string, cfg Config) (*Source, error) {
 	}
 	conn.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement // rows are decoded from the binary form
 	if cfg.From == "" {
-		cfg.From = Beginning
+		cfg.From = relay.Beginning
 	}
-	if cfg.From != Beginning && cfg.From != Now {
+	if cfg.From != relay.Beginning && cfg.From != relay.Now {
 		return nil, fmt.Errorf("waybill: WB1002 From is %q. Try: beginning or now", cfg.From)
 	}
 	if cfg.Logger == nil {
@@ -145,7 +136,7 @@ func (s *Source) read(ctx context.Context, session *session, from relay.Position
 		return nil, err
 	}
 	session.incarnation = log.incarnation
-	if from == "" && s.cfg.From == Now {
+	if from == "" && s.cfg.From == relay.Now {
 		look, err := session.Look(ctx, cur.S0, 0, 1)
 		if err != nil {
 			return nil, err

@@ -26,19 +26,10 @@ import (
 	"github.com/waybillhq/waybill/relay"
 )
 
-// From says where a relay starts that has no cursor yet.
-type From string
-
-// Where a new relay starts.
-const (
-	Beginning From = "beginning" // with the oldest message that is still in the table
-	Now       From = "now"       // with what commits from now on
-)
-
 // Config says how to read. The zero value works.
 type Config struct {
 	// From is where a relay without a cursor starts. Defaults to Beginning.
-	From From
+	From relay.From
 	// PollMax is the pause between looks at an idle database. Defaults to 1 s.
 	PollMax time.Duration
 	// PollMin is the pause while messages come. Defaults to 2 ms.
@@ -65,10 +56,10 @@ var (
 func New(db *sql.DB, cfg Config) (*Source, error) {
 	var faults []error
 	if cfg.From == "" {
-		cfg.From = Beginning
+		cfg.From = relay.Beginning
 	}
-	if cfg.From != Beginning && cfg.From != Now {
-		faults = append(faults, fmt.Errorf("waybill: WB4211 From is %q, must be %q or %q", cfg.From, Beginning, Now))
+	if cfg.From != relay.Beginning && cfg.From != relay.Now {
+		faults = append(faults, fmt.Errorf("waybill: WB4211 From is %q, must be %q or %q", cfg.From, relay.Beginning, relay.Now))
 	}
 	if cfg.PollMin == 0 {
 		cfg.PollMin = 2 * time.Millisecond
@@ -125,7 +116,7 @@ func (r *reader) start(ctx context.Context, from relay.Position) error {
 		return failed("open "+table, err)
 	}
 	if from == "" {
-		if r.source.cfg.From == Now {
+		if r.source.cfg.From == relay.Now {
 			r.after, r.moved = last, true
 		}
 		return nil

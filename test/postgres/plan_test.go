@@ -43,7 +43,7 @@ func (s *scene) plansWithMode(t *testing.T, pg *testenv.Postgres, name, mode str
 		q := u.Query()
 		q.Set("plan_cache_mode", mode)
 		u.RawQuery = q.Encode()
-		reader, err := s.sourceAt(u.String(), postgres.Config{From: postgres.Now}).Open(t.Context(), "")
+		reader, err := s.sourceAt(u.String(), postgres.Config{From: relay.Now}).Open(t.Context(), "")
 		s.must(err)
 		defer reader.Close()
 		from := len(pg.Log())

@@ -92,7 +92,7 @@ func TestSQLiteFromNowIsRemembered(t *testing.T) {
 		tx.Publish(message(id))
 		tx.Commit()
 	}
-	src, err := sqlite.New(open(t), sqlite.Config{From: sqlite.Now})
+	src, err := sqlite.New(open(t), sqlite.Config{From: relay.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
