@@ -42,6 +42,22 @@ func (c *consumer) makeStream(t *testing.T, config jetstream.StreamConfig) {
 	c.stream = config.Name
 }
 
+// stored is received with patience: a cluster that comes back leaves requests unanswered for a while.
+func (c *consumer) stored(t *testing.T, n int) []waybilltest.Received {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		list, err := c.received(ctx, n)
+		cancel()
+		if err == nil {
+			return list
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // received returns all messages of the stream once it holds n.
 func (c *consumer) received(ctx context.Context, n int) (list []waybilltest.Received, err error) {
 	nc, err := c.connect()
