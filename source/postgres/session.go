@@ -34,7 +34,8 @@ var _ snapshot.Session = (*session)(nil)
 
 // settings keep the planner on the two indexes. Without them a wrong guess reads the whole table at every poll.
 const settings = `SELECT set_config('waybill.session', $1, false), set_config('enable_seqscan', 'off', false), ` +
-	`set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false), set_config('max_parallel_workers_per_gather', '0', false)`
+	`set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false), set_config('max_parallel_workers_per_gather', '0', false), ` +
+	`set_config('plan_cache_mode', 'force_generic_plan', false)`
 
 func openSession(ctx context.Context, db *sql.DB, q queries) (*session, error) {
 	conn, err := db.Conn(ctx)
