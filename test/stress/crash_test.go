@@ -9,7 +9,6 @@ import (
 
 	"github.com/waybillhq/waybill/internal/testenv"
 	"github.com/waybillhq/waybill/relay"
-	"github.com/waybillhq/waybill/source/postgres"
 )
 
 // The server dies without flushing, under load. Half of the transactions commit with synchronous_commit=off: those that had
@@ -18,9 +17,8 @@ import (
 func TestPostgresCrashUnderLoadLosesAndInventsNothing(t *testing.T) {
 	t.Parallel()
 	pg := testenv.StartPostgres(t, testenv.PostgresConfig{Settings: []string{"wal_writer_delay=500ms", "restart_after_crash=on"}})
-	url := pg.Database(t)
-	db := openPostgres(t, url)
-	load := prepare(t, db)
+	s := newStage(t, kinds["postgres cursor"], pg.Database(t))
+	load := s.load
 	load.Per *= 3
 	load.Broken = func(error) bool { return true } // the server is away now and then
 	load.Begin = func(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
@@ -34,15 +32,10 @@ func TestPostgresCrashUnderLoadLosesAndInventsNothing(t *testing.T) {
 		}
 		return tx, err
 	}
-	exec(t, db, `ALTER SYSTEM SET synchronous_commit = on`)
+	exec(t, s.db, `ALTER SYSTEM SET synchronous_commit = on`)
 
 	observer := NewObserver()
-	source, err := postgres.New(url, postgres.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { source.Close() })
-	startRelay(t, relay.Config{Name: "stress", Source: source, Store: source, Sink: Sink{observer}, Window: window})
+	s.startRelay(t, relay.Config{Sink: Sink{observer}, Window: window})
 	loaded := make(chan struct{})
 	go func() {
 		defer close(loaded)
@@ -68,12 +61,8 @@ func TestPostgresCrashUnderLoadLosesAndInventsNothing(t *testing.T) {
 		pg.Restart()
 	}
 	<-loaded
-	var committed Business
-	within(t, time.Minute, "everything committed to arrive", func() bool {
-		committed = Committed(t.Context(), t, db, "waybill.outbox")
-		return observer.Count() >= committed.Total()
-	})
-	v := observer.Check(committed)
+	s.arrive(t, observer, "everything committed")
+	v := observer.Check(Committed(t.Context(), t, s.db))
 	t.Log(v)
 	if !v.OK() {
 		t.Error("the promise is broken")

@@ -19,15 +19,25 @@ func per(short, long int) int {
 	return short
 }
 
-func openPostgres(t *testing.T, url string) *sql.DB {
+// stage is a database with Waybill's tables and the load's.
+type stage struct {
+	kind
+	url  string
+	db   *sql.DB
+	load Load
+}
+
+func newStage(t *testing.T, k kind, url string) *stage {
 	t.Helper()
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	db.SetMaxIdleConns(16)
-	t.Cleanup(func() { db.Close() })
-	return db
+	s := &stage{kind: k, url: url, db: k.open(t, url)}
+	s.load = k.prepare(t, s.db)
+	return s
+}
+
+// arrive waits until the observer has seen as much as is committed.
+func (s *stage) arrive(t *testing.T, o *Observer, what string) {
+	t.Helper()
+	within(t, time.Minute, what+" to arrive", func() bool { return o.Count() >= Total(t.Context(), t, s.db) })
 }
 
 func exec(t *testing.T, db *sql.DB, query string) {
@@ -56,10 +66,20 @@ func run(t *testing.T, tx *sql.Tx, queries ...string) {
 	}
 }
 
-// startRelay runs a relay until the test or the returned func ends it; a relay that fails fails the test.
-func startRelay(t *testing.T, cfg relay.Config) (stop func()) {
+// startRelay runs the relay "stress" in this process until the test or the returned func ends it; a relay that fails fails the test.
+func (s *stage) startRelay(t *testing.T, cfg relay.Config) (stop func()) {
 	t.Helper()
 	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	src, end, err := s.read(s.url, cfg.Logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+	cfg.Name, cfg.Source, cfg.Store = "stress", src, src
 	r, err := relay.New(cfg)
 	if err != nil {
 		t.Fatal(err)

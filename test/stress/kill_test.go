@@ -2,59 +2,38 @@ package stress
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	osexec "os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/waybillhq/waybill"
-	"github.com/waybillhq/waybill/dialect"
 	"github.com/waybillhq/waybill/internal/testenv"
-	"github.com/waybillhq/waybill/schema"
 )
 
-// scene is a database with the load's tables and a broker with a stream that stores every copy: deduplication would hide
-// what the relay does.
+// scene is a stage beside a broker with a stream that stores every copy: deduplication would hide what the relay does.
 type scene struct {
-	url   string
-	db    *sql.DB
-	load  Load
-	nats  *testenv.NATS
-	relay string // connection string of the relay processes
+	*stage
+	name string // of the kind
+	nats *testenv.NATS
 }
 
-func newScene(t *testing.T) *scene {
+func newScene(t *testing.T, name string) *scene {
 	t.Helper()
-	s := &scene{url: testenv.Database(t), nats: testenv.StartNATS(t, testenv.NATSConfig{})}
-	s.relay = s.url
-	s.db = openPostgres(t, s.url)
-	s.load = prepare(t, s.db)
+	k := kinds[name]
+	s := &scene{newStage(t, k, k.database(t)), name, testenv.StartNATS(t, testenv.NATSConfig{})}
 	s.stream(t, func(ctx context.Context, js jetstream.JetStream) error {
 		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders"}, Duplicates: 100 * time.Millisecond})
 		return err
 	})
 	return s
-}
-
-func prepare(t *testing.T, db *sql.DB) Load {
-	t.Helper()
-	if _, err := schema.Apply(t.Context(), db, dialect.Postgres); err != nil {
-		t.Fatal(err)
-	}
-	exec(t, db, Schema)
-	outbox, err := waybill.New(waybill.Config{Dialect: dialect.Postgres})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Load{DB: db, Outbox: outbox, Writers: 12, Keys: 40, Per: per(60, 600), Early: `SELECT pg_current_xact_id()`, Think: 4 * time.Millisecond,
-		Begin: func(ctx context.Context, db *sql.DB) (*sql.Tx, error) { return db.BeginTx(ctx, nil) }}
 }
 
 func (s *scene) stream(t *testing.T, f func(context.Context, jetstream.JetStream) error) {
@@ -79,7 +58,7 @@ func (s *scene) stream(t *testing.T, f func(context.Context, jetstream.JetStream
 func (s *scene) process(t *testing.T, owner string, lease time.Duration) *testenv.Process {
 	t.Helper()
 	cmd := osexec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "WAYBILL_STRESS_RELAY="+owner, "WAYBILL_STRESS_SOURCE="+s.relay,
+	cmd.Env = append(os.Environ(), "WAYBILL_STRESS_RELAY="+owner, "WAYBILL_STRESS_KIND="+s.name, "WAYBILL_STRESS_SOURCE="+s.url,
 		"WAYBILL_STRESS_SINK="+s.nats.URL(), "WAYBILL_STRESS_LEASE="+lease.String())
 	return testenv.Start(t, cmd)
 }
@@ -114,7 +93,7 @@ func (s *scene) observe(t *testing.T) *Observer {
 // drained waits until everything committed is in the stream.
 func (s *scene) drained(t *testing.T) {
 	t.Helper()
-	want := Committed(t.Context(), t, s.db, "waybill.outbox").Total()
+	want := Total(t.Context(), t, s.db)
 	var seen int
 	defer func() {
 		if t.Failed() {
@@ -129,7 +108,7 @@ func (s *scene) drained(t *testing.T) {
 
 func (s *scene) check(t *testing.T, bound int) {
 	t.Helper()
-	v := s.observe(t).Check(Committed(t.Context(), t, s.db, "waybill.outbox"))
+	v := s.observe(t).Check(Committed(t.Context(), t, s.db))
 	t.Log(v)
 	if !v.OK() {
 		t.Error("the promise is broken")
@@ -139,53 +118,68 @@ func (s *scene) check(t *testing.T, bound int) {
 	}
 }
 
+// underLoad runs f while the load writes without end.
+func (s *scene) underLoad(t *testing.T, f func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	s.load.Per = math.MaxInt
+	var loading sync.WaitGroup
+	loading.Go(func() { s.load.Run(ctx, t) })
+	defer loading.Wait()
+	defer cancel()
+	f()
+}
+
 func TestRelayKilledAtRandomMomentsLosesNothing(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
-	kills := per(5, 20)
-	s.load.Per *= 4
-	loaded := make(chan struct{})
-	go func() {
-		defer close(loaded)
-		s.load.Run(t.Context(), t)
-	}()
-	for n := range kills {
-		p := s.process(t, fmt.Sprintf("p%d", n), time.Second)
-		p.WaitOutput(t, "state=running")
-		time.Sleep(rand.N(300 * time.Millisecond)) // any moment will do
-		p.Kill()
+	for name, kills := range map[string]int{
+		"postgres cursor": per(5, 20), "postgres flagged": per(3, 20), "sqlite cursor": per(2, 20), "sqlite flagged": per(1, 20),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, name)
+			s.underLoad(t, func() {
+				for n := range kills {
+					p := s.process(t, fmt.Sprintf("p%d", n), time.Second)
+					p.WaitOutput(t, "state=running")
+					within(t, time.Minute, "the load to go on", func() bool { return Total(t.Context(), t, s.db) > 100*n })
+					time.Sleep(rand.N(300 * time.Millisecond)) // any moment will do
+					p.Kill()
+				}
+			})
+			s.process(t, "last", time.Second)
+			s.drained(t)
+			s.check(t, window*kills)
+		})
 	}
-	<-loaded
-	s.process(t, "last", time.Second)
-	s.drained(t)
-	s.check(t, window*kills)
 }
 
 func TestCleanStopLeavesNoDuplicates(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
-	loaded := make(chan struct{})
-	go func() {
-		defer close(loaded)
-		s.load.Run(t.Context(), t)
-	}()
-	for n := range 3 {
-		p := s.process(t, fmt.Sprintf("p%d", n), 10*time.Second)
-		p.WaitOutput(t, "state=running")
-		time.Sleep(rand.N(200 * time.Millisecond)) // any moment will do
-		if err := p.Stop(); err != nil {
-			t.Errorf("the relay process ended with %v", err)
-		}
+	for name := range kinds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, name)
+			s.underLoad(t, func() {
+				for n := range per(2, 20) {
+					p := s.process(t, fmt.Sprintf("p%d", n), 10*time.Second)
+					p.WaitOutput(t, "state=running")
+					time.Sleep(rand.N(200 * time.Millisecond)) // any moment will do
+					if err := p.Stop(); err != nil {
+						t.Errorf("the relay process ended with %v", err)
+					}
+				}
+			})
+			s.process(t, "last", 10*time.Second)
+			s.drained(t)
+			s.check(t, 0)
+		})
 	}
-	<-loaded
-	s.process(t, "last", 10*time.Second)
-	s.drained(t)
-	s.check(t, 0)
 }
 
 func TestPausedLeaderStepsDownWhenItWakes(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
+	s := newScene(t, "postgres cursor")
 	const lease = time.Second
 	first := s.process(t, "first", lease)
 	first.WaitOutput(t, "state=running owner=first")

@@ -2,6 +2,7 @@ package stress
 
 import (
 	"context"
+	crand "crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -26,24 +27,23 @@ type Load struct {
 	Broken  func(error) bool // tells errors that a crash of the database explains: the writer goes on; nil: none
 }
 
-// Schema is the business table, in SQL that every database takes.
-const Schema = `CREATE TABLE counter (key text PRIMARY KEY, n integer NOT NULL)`
+// Schema is the business tables, in SQL that every database takes: each key's version, and the ids of all messages. Rows
+// of the outbox are no witness, because retention deletes them.
+var Schema = []string{`CREATE TABLE counter (key text PRIMARY KEY, n integer NOT NULL)`, `CREATE TABLE sent (id text PRIMARY KEY)`}
 
-// Run writes until every writer is done.
+// Run writes until every writer is done, or ctx ends. The table counter has a row with n = 0 for each of the keys k0, k1, ...
 func (l Load) Run(ctx context.Context, t testing.TB) {
 	t.Helper()
-	for k := range l.Keys {
-		if _, err := l.DB.ExecContext(ctx, `INSERT INTO counter (key, n) VALUES ($1, 0)`, fmt.Sprintf("k%d", k)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	var wg sync.WaitGroup
 	for w := range l.Writers {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(w), 42))
 			for range l.Per {
 				err := l.transaction(ctx, rnd)
-				if err != nil && ctx.Err() == nil && !errors.Is(err, errRollback) && (l.Broken == nil || !l.Broken(err)) {
+				if ctx.Err() != nil {
+					return
+				}
+				if err != nil && !errors.Is(err, errRollback) && (l.Broken == nil || !l.Broken(err)) {
 					t.Errorf("writer %d: %v", w, err)
 					return
 				}
@@ -98,7 +98,11 @@ func (l Load) publish(ctx context.Context, tx *sql.Tx, key string) error {
 	if err := tx.QueryRowContext(ctx, `UPDATE counter SET n = n + 1 WHERE key = $1 RETURNING n`, key).Scan(&n); err != nil {
 		return err
 	}
-	return l.Outbox.Publish(ctx, waybill.SQL(tx), waybill.Message{Topic: "orders", Key: key, Type: "order.changed", Payload: fmt.Appendf(nil, "%s/%d", key, n)})
+	m := waybill.Message{ID: crand.Text(), Topic: "orders", Key: key, Type: "order.changed", Payload: fmt.Appendf(nil, "%s/%d", key, n)}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO sent (id) VALUES ($1)`, m.ID); err != nil {
+		return err
+	}
+	return l.Outbox.Publish(ctx, waybill.SQL(tx), m)
 }
 
 func (l Load) think(rnd *rand.Rand) {
@@ -107,8 +111,17 @@ func (l Load) think(rnd *rand.Rand) {
 	}
 }
 
-// Committed reads what was committed. outbox is the table of the messages.
-func Committed(ctx context.Context, t testing.TB, db *sql.DB, outbox string) Business {
+// Total is the number of messages committed so far.
+func Total(ctx context.Context, t testing.TB, db *sql.DB) (n int) {
+	t.Helper()
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sent`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Committed reads what was committed.
+func Committed(ctx context.Context, t testing.TB, db *sql.DB) Business {
 	t.Helper()
 	b := Business{Versions: map[string]int{}, IDs: map[string]bool{}}
 	each(ctx, t, db, `SELECT key, n FROM counter`, func(scan func(...any) error) error {
@@ -118,7 +131,7 @@ func Committed(ctx context.Context, t testing.TB, db *sql.DB, outbox string) Bus
 		b.Versions[key] = n
 		return err
 	})
-	each(ctx, t, db, `SELECT id FROM `+outbox, func(scan func(...any) error) error {
+	each(ctx, t, db, `SELECT id FROM sent`, func(scan func(...any) error) error {
 		var id string
 		err := scan(&id)
 		b.IDs[id] = true

@@ -11,7 +11,6 @@ import (
 
 	"github.com/waybillhq/waybill/relay"
 	"github.com/waybillhq/waybill/sink/jetstream"
-	"github.com/waybillhq/waybill/source/postgres"
 )
 
 // TestMain lets the test binary be the relay process that the tests kill.
@@ -28,10 +27,11 @@ func relayProcess() int {
 		logger.Error("relay process", "error", err)
 		return 1
 	}
-	source, err := postgres.New(os.Getenv("WAYBILL_STRESS_SOURCE"), postgres.Config{Logger: logger})
+	source, end, err := kinds[os.Getenv("WAYBILL_STRESS_KIND")].read(os.Getenv("WAYBILL_STRESS_SOURCE"), logger)
 	if err != nil {
 		return fail(err)
 	}
+	defer end()
 	sink, err := jetstream.New(os.Getenv("WAYBILL_STRESS_SINK"), jetstream.Config{})
 	if err != nil {
 		return fail(err)
