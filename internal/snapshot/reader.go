@@ -49,8 +49,8 @@ func NewReader(s Session, from Cursor) *Reader {
 	return &Reader{session: s, cur: from, inSpan: from.Last > 0}
 }
 
-// Xmax is how far the reader has seen: the first transaction that its last snapshot does not know.
-func (r *Reader) Xmax() uint64 { return r.cur.Newest().Xmax }
+// Cursor is the position behind all that the reader returned.
+func (r *Reader) Cursor() Cursor { return r.cur }
 
 // Next returns what comes next. An empty batch means that there is nothing at the moment; moved tells whether the position
 // changed all the same.

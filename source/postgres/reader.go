@@ -17,9 +17,9 @@ type reader struct {
 	pace  *poll.Pace
 	life  context.Context // ends with Close
 	end   context.CancelFunc
-	more  bool      // the last look left something behind: look again at once
-	told  uint64    // the spans' Xmax in the last position that was returned
-	moved time.Time // when a position without messages was last returned
+	more  bool            // the last look left something behind: look again at once
+	told  snapshot.Cursor // the last position that was returned
+	moved time.Time       // when a position without messages was last returned
 }
 
 var (
@@ -48,11 +48,13 @@ func (r *reader) Read(ctx context.Context, budget relay.Budget) (relay.Batch, er
 		r.more = n > budget.Messages/2 // less is worth the short pause: it makes bigger batches
 		r.pace.Looked(n > 0, 0)
 		if n > 0 {
-			r.told = r.spans.Xmax()
+			r.told = r.spans.Cursor()
 			return batch, nil
 		}
-		if r.spans.Xmax() >= r.told+worthSaving && time.Since(r.moved) >= time.Second {
-			r.told, r.moved = r.spans.Xmax(), time.Now()
+		at := r.spans.Cursor()
+		spanEnded := r.told.Last > 0 && at.Last == 0
+		if (spanEnded || at.S0.Xmax >= r.told.S0.Xmax+worthSaving) && time.Since(r.moved) >= time.Second {
+			r.told, r.moved = at, time.Now()
 			return batch, nil
 		}
 	}
