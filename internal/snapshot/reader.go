@@ -42,6 +42,7 @@ type Reader struct {
 	inSpan  bool    // the span cur.S0..cur.S1 is being read page by page
 	ranges  []Range // what is left of it; nil: not known yet
 	started bool    // S1 covered S0 once
+	size    int     // of a payload in the last batch, on average
 }
 
 // NewReader returns a reader that goes on behind from.
@@ -55,6 +56,9 @@ func (r *Reader) Cursor() Cursor { return r.cur }
 // Next returns what comes next. An empty batch means that there is nothing at the moment; moved tells whether the position
 // changed all the same.
 func (r *Reader) Next(ctx context.Context, budget relay.Budget) (batch relay.Batch, moved bool, err error) {
+	if r.size > 0 { // asking for about as much as fits spares the server to be stopped in the middle of a page
+		budget.Messages = max(1, min(budget.Messages, budget.Bytes/r.size+1))
+	}
 	if r.inSpan {
 		return r.page(ctx, budget)
 	}
@@ -121,6 +125,13 @@ func (r *Reader) page(ctx context.Context, budget relay.Budget) (batch relay.Bat
 
 // batch makes positions on demand: their text is needed once a save, not once a message.
 func (r *Reader) batch(rows []relay.Message, end Cursor) relay.Batch {
+	if len(rows) > 0 {
+		r.size = 0
+		for i := range rows {
+			r.size += len(rows[i].Payload)
+		}
+		r.size /= len(rows)
+	}
 	span := r.cur
 	return relay.Batch{Messages: rows, Position: func(n int) relay.Position {
 		at := end

@@ -11,7 +11,6 @@ import (
 // gate stands before a server and can be shut, which cuts every connection through it and lets none in.
 type gate struct {
 	url    string // the server's, with the gate's address
-	target string
 	mu     sync.Mutex
 	closed bool
 	conns  map[net.Conn]bool
@@ -20,8 +19,8 @@ type gate struct {
 func newGate(t *testing.T, server string) *gate {
 	t.Helper()
 	g := &gate{conns: map[net.Conn]bool{}}
-	g.url, g.target = listen(t, server, func(c net.Conn) {
-		if s, err := net.Dial("tcp", g.target); err == nil && g.enter(c, s) {
+	g.url = listen(t, server, func(c net.Conn, target string) {
+		if s, err := net.Dial("tcp", target); err == nil && g.enter(c, s) {
 			go func() {
 				defer g.leave(c, s)
 				io.Copy(s, c)
@@ -35,8 +34,8 @@ func newGate(t *testing.T, server string) *gate {
 	return g
 }
 
-// listen serves connections until the test ends, and returns the server's URL with the new address, and its own address.
-func listen(t *testing.T, server string, serve func(net.Conn)) (through, target string) {
+// listen serves connections until the test ends, and returns the server's URL with the new address. serve gets the server's own.
+func listen(t *testing.T, server string, serve func(c net.Conn, target string)) (through string) {
 	t.Helper()
 	u, err := url.Parse(server)
 	if err != nil {
@@ -47,17 +46,18 @@ func listen(t *testing.T, server string, serve func(net.Conn)) (through, target 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	target, u.Host = u.Host, l.Addr().String()
+	target := u.Host
+	u.Host = l.Addr().String()
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return // closed
 			}
-			go serve(c)
+			go serve(c, target)
 		}
 	}()
-	return u.String(), target
+	return u.String()
 }
 
 func (g *gate) enter(conns ...net.Conn) bool {

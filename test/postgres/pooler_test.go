@@ -22,28 +22,28 @@ import (
 // pooler is a pooler in transaction mode that keeps prepared statements, as the newer ones do: on swap, each connection goes
 // on with another server session, which knows all statements that were prepared. Only the session itself is not the same.
 type pooler struct {
-	url, target string
-	swaps       atomic.Int64
+	url   string
+	swaps atomic.Int64
 }
 
 func newPooler(t *testing.T, server string) *pooler {
 	t.Helper()
 	p := &pooler{}
-	p.url, p.target = listen(t, server, func(c net.Conn) {
+	p.url = listen(t, server, func(c net.Conn, target string) {
 		defer c.Close()
-		_ = p.serve(c) // the end of either side
+		_ = p.serve(c, target) // the end of either side
 	})
 	return p
 }
 
 func (p *pooler) swap() { p.swaps.Add(1) }
 
-func (p *pooler) serve(client net.Conn) error {
+func (p *pooler) serve(client net.Conn, target string) error {
 	startup, err := readMessage(client, 0)
 	if err != nil {
 		return err
 	}
-	server, err := net.Dial("tcp", p.target)
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (p *pooler) serve(client net.Conn) error {
 		if now := p.swaps.Load(); now != swaps {
 			swaps = now
 			server.Close()
-			if server, err = net.Dial("tcp", p.target); err != nil {
+			if server, err = net.Dial("tcp", target); err != nil {
 				return err
 			}
 			if _, err := server.Write(startup); err != nil {
