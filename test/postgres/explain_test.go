@@ -13,7 +13,7 @@ import (
 func talkingServer(t *testing.T, settings ...string) *testenv.Postgres {
 	t.Helper()
 	return testenv.StartPostgres(t, testenv.PostgresConfig{Settings: append([]string{
-		"shared_preload_libraries=auto_explain", "auto_explain.log_min_duration=0", "auto_explain.log_analyze=on", "auto_explain.log_timing=off",
+		"shared_preload_libraries=auto_explain", "auto_explain.log_min_duration=0", "auto_explain.log_analyze=on", "auto_explain.log_buffers=on", "auto_explain.log_timing=off",
 		"auto_explain.log_format=json", "log_line_prefix=%a|%x|", "autovacuum=off"}, settings...)})
 }
 
@@ -31,6 +31,8 @@ type node struct {
 	Rows    float64 `json:"Actual Rows"` // of one loop
 	Removed float64 `json:"Rows Removed by Filter"`
 	Loops   float64 `json:"Actual Loops"`
+	Hit     float64 `json:"Shared Hit Blocks"` // with everything below
+	Read    float64 `json:"Shared Read Blocks"`
 	Plans   []node
 }
 

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"net/url"
 	"slices"
 	"testing"
 
@@ -13,7 +12,7 @@ import (
 const retained = 300_000
 
 // The reader's three statements keep to one index each, and go through rows that are new and no others, whatever the table
-// retains, with statistics and without, planned for their parameters and for any.
+// retains, with statistics and without.
 func TestPlansDoNotDependOnRetainedRows(t *testing.T) {
 	t.Parallel()
 	pg := talkingServer(t)
@@ -24,26 +23,17 @@ func TestPlansDoNotDependOnRetainedRows(t *testing.T) {
 	middle.publish("middle", "middle")
 	s.publish("k", names("between", 2000)...)
 
-	for _, mode := range []string{"auto", "force_generic_plan", "force_custom_plan"} {
-		s.plansWithMode(t, pg, "no statistics, "+mode, mode)
-	}
+	s.plans(t, pg, "without statistics")
 	s.exec(`ANALYZE waybill.outbox`)
-	for _, mode := range []string{"force_generic_plan", "force_custom_plan"} {
-		s.plansWithMode(t, pg, "statistics, "+mode, mode)
-	}
-	s.plansWithMode(t, pg, "statistics, auto, stragglers", "auto", low, middle)
+	s.plans(t, pg, "with statistics")
+	s.plans(t, pg, "with stragglers", low, middle)
 }
 
-// plansWithMode reads one by one, then a span of many pages, as a new relay that starts now. late transactions commit in that span.
-func (s *scene) plansWithMode(t *testing.T, pg *testenv.Postgres, name, mode string, late ...*transaction) {
+// plans reads one by one, then a span of many pages, as a new relay that starts now. late transactions commit in that span.
+func (s *scene) plans(t *testing.T, pg *testenv.Postgres, name string, late ...*transaction) {
 	t.Run(name, func(t *testing.T) {
 		s := s.in(t)
-		u, err := url.Parse(s.url)
-		s.must(err)
-		q := u.Query()
-		q.Set("plan_cache_mode", mode)
-		u.RawQuery = q.Encode()
-		reader, err := s.sourceAt(u.String(), postgres.Config{From: relay.Now}).Open(t.Context(), "")
+		reader, err := s.source(postgres.Config{From: relay.Now}).Open(t.Context(), "")
 		s.must(err)
 		defer reader.Close()
 		from := len(pg.Log())
@@ -55,7 +45,7 @@ func (s *scene) plansWithMode(t *testing.T, pg *testenv.Postgres, name, mode str
 				n += len(batch.Messages)
 			}
 		}
-		for range 8 { // the server may choose a generic plan from the sixth execution on
+		for range 8 { // a server that chose its plans would choose again from the sixth execution on
 			s.publish("k", "one")
 			read(1)
 		}

@@ -122,7 +122,9 @@ func TestPoisonRowsHoldTheirKeyUntilTheyAreRepaired(t *testing.T) {
 
 	r := s.run(s.source(postgres.Config{}), target, relay.Config{})
 	out.want(free...)
-	within(t, "the poison to be set aside with all behind it", func() bool { return s.number(`SELECT count(*) FROM waybill.parked WHERE state = 'held'`) == int64(2*len(poison)) })
+	within(t, "the poison to be set aside with all behind it", func() bool {
+		return s.number(`SELECT count(*) FROM waybill.parked WHERE state = 'held'`) == int64(2*len(poison))
+	})
 	for _, id := range out.ids() {
 		if poison, held := poison[id]; held || slices.Contains(behind, id) {
 			t.Errorf("%s is in the stream: %v", id, poison)
