@@ -7,12 +7,13 @@ import (
 )
 
 // Pace says when to look next: min after work was found, later the longer there was none, at most max, and at once when woken.
+// A wake-up counts as work found, because it may come a little before the commit that it is about.
 //
 // A pause is an eighth of the time since work was last found. So a message that comes after a gap waits at most an eighth of
 // that gap, and an idle second costs few looks.
 type Pace struct {
 	min, max time.Duration
-	found    time.Time // when work was last found
+	found    time.Time // when work was last found, or announced
 	looked   time.Time // when the last look ended
 	began    time.Time // when the last look began: the pause counts from there, so that looks come at an even pace
 	waited   bool      // the last look came after a Wait, not at once because the one before had left something behind
@@ -55,6 +56,7 @@ func (p *Pace) sleep(ctx context.Context, pause time.Duration, wake <-chan struc
 		return ctx.Err()
 	case <-timer.C:
 	case <-wake:
+		p.found = time.Now()
 	}
 	return nil
 }

@@ -104,6 +104,22 @@ func TestWakeEndsThePause(t *testing.T) {
 	})
 }
 
+func TestWakeBeforeTheCommitMakesTheNextPausesShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(2*time.Millisecond, time.Second)
+		p.Looked(true, 0)
+		time.Sleep(time.Hour)
+		p.Looked(false, 0)
+		p.Wake()
+		for want := range 3 {
+			if d := pause(t, p); d != time.Duration(min(want, 1))*2*time.Millisecond {
+				t.Errorf("look %d came after %v", want, d)
+			}
+			p.Looked(false, 0)
+		}
+	})
+}
+
 func TestContextEndsThePause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(time.Minute, time.Minute)
