@@ -38,6 +38,7 @@ type core struct {
 	done     int      // so many of win, from its front, are done
 	savedTo  int      // so many of win are behind the position of the save under way
 	bytes    int
+	probed   bool // the quarter of the window that is kept for a probe is in use
 	inflight int
 	ready    []*entry
 	lanes    map[string]*lane
@@ -55,6 +56,7 @@ type core struct {
 	fillBy    time.Duration // while stopping: until when gaps are filled; 0: not (any more)
 
 	confirmed   time.Duration // the last confirmation
+	answered    time.Duration // the last outcome that was not temporary: the broker is there
 	streak      int           // temporary failures since
 	probeAt     time.Duration
 	publishedN  uint64
@@ -89,6 +91,7 @@ const (
 	bugTwoInFlight       bug = "two in flight per key"
 	bugHeldForgotten     bug = "held keys forgotten by a new owner"
 	bugHoldPinsWindow    bug = "hold that pins the window"
+	bugTemporaryPins     bug = "a temporary key that pins the window"
 )
 
 // What may happen.
@@ -251,7 +254,7 @@ func (c *core) startTenure(t Tenure) {
 	c.win, c.done, c.savedTo, c.bytes, c.inflight, c.ready = nil, 0, 0, 0, 0, nil
 	c.lanes, c.waiting, c.toLoad, c.held = map[string]*lane{}, nil, nil, 0
 	c.next, c.parking, c.touched, c.unsaved, c.finalSave = Save{}, nil, nil, nil, false
-	c.streak, c.savePause, c.fillBy = 0, 0, 0
+	c.streak, c.savePause, c.fillBy, c.probed = 0, 0, 0, false
 	if c.broken != bugHeldForgotten {
 		for _, stored := range t.Held {
 			l := &lane{name: laneName(stored), stage: laneHeld}

@@ -19,7 +19,8 @@ type lane struct {
 	unsaved int // changes of its parked messages that are not saved yet
 	tries   int // failures in a row
 	failing time.Duration
-	failed  time.Duration // the newest failure
+	sent    time.Duration // when its first message was last given to the sink
+	others  bool          // before that, while it failed, the broker had answered somebody since the time before
 	until   time.Duration // when it wants to be woken, while in core.waiting
 }
 
@@ -49,7 +50,7 @@ func (l *lane) stored() string {
 
 // push puts a message that was just read behind the others of its lane.
 func (c *core) push(e *entry) {
-	if e.msg.Key == "" {
+	if e.msg.Key == "" || c.broken == bugTwoInFlight {
 		c.ready = append(c.ready, e)
 		return
 	}
@@ -64,7 +65,7 @@ func (c *core) push(e *entry) {
 		return
 	}
 	l.queue = append(l.queue, e)
-	if len(l.queue) == 1 && l.stage != laneGathering || c.broken == bugTwoInFlight {
+	if len(l.queue) == 1 && l.stage != laneGathering {
 		c.ready = append(c.ready, e)
 	}
 }
@@ -88,6 +89,9 @@ func (c *core) dispatch() {
 	c.ready = c.ready[n:]
 	for _, e := range entries {
 		e.state = inFlight
+		if l := e.lane; l != nil {
+			l.others, l.sent = c.answered > max(l.sent, l.failing), c.now
+		}
 		if c.broken == bugMarkBeforeConfirm {
 			e.state = finished
 		}
@@ -118,16 +122,18 @@ func (c *core) onConfirmed(e *entry, err error) {
 			c.park(e, Parked{State: StateHeld})
 			return
 		}
-		l = &lane{name: name, queue: []*entry{e}}
+		l = &lane{name: name, queue: []*entry{e}, sent: c.now}
 		c.lanes[name], e.lane = l, l
 	}
-	others := c.everSuccess && c.confirmed > l.failed // somebody else got through since
-	l.failed = c.now
 	l.tries++
 	if l.failing == 0 {
 		l.failing = c.now
 	}
-	switch classify(err) {
+	kind := classify(err)
+	if kind != temporary {
+		c.answered = c.now
+	}
+	switch kind {
 	case rejected:
 		c.onRejected(l, e, err)
 	case topic:
@@ -137,9 +143,7 @@ func (c *core) onConfirmed(e *entry, err error) {
 		c.fillBy = 0
 		c.probeAt = c.now + c.backoff(c.streak-gateAfter, 2*time.Second)
 		stuck := c.now - l.failing
-		// In a full window the others get through no more: that they did since this lane began to fail must do.
-		pins := c.full() && c.confirmed > l.failing && stuck >= c.cfg.SendTimeout
-		if pins || others && stuck >= c.cfg.StuckAfter {
+		if l.others && (stuck >= c.cfg.StuckAfter || stuck >= c.cfg.SendTimeout && c.full()) {
 			c.setAside(l, err, false)
 		} else if c.phase == running {
 			c.wait(l, c.now+c.backoff(l.tries, 5*time.Second))
@@ -157,7 +161,7 @@ func (c *core) onPublished(e *entry) {
 		}
 		heap.Init(&c.waiting)
 	}
-	c.confirmed, c.everSuccess, c.streak, c.lastErr = c.now, true, 0, ""
+	c.confirmed, c.answered, c.everSuccess, c.streak, c.lastErr = c.now, c.now, true, 0, ""
 	c.publishedN++
 	c.next.Published = append(c.next.Published, e.msg)
 	if e.row != nil {

@@ -36,19 +36,35 @@ func sizeOf(m *Message) int {
 	return n
 }
 
-// read asks for more when a quarter of the window is free, so that reads come in pages and not in crumbs.
+// read asks for more when a quarter of the window is free, so that reads come in pages and not in crumbs. One more quarter is
+// kept for the moment at which one key pins the window: only messages behind it tell whether others get through.
 func (c *core) read() {
-	if c.reading || c.full() {
+	budget := Budget{Messages: c.page(), Bytes: max(c.cfg.WindowBytes-c.bytes, 1)}
+	switch {
+	case c.reading || c.full() && (c.probed || !c.pinned()):
 		return
+	case c.full():
+		c.probed = true
+		budget = Budget{Messages: min(c.page(), c.cfg.Window-len(c.win)), Bytes: max(c.cfg.WindowBytes/4, 1)}
 	}
 	c.reading = true
-	c.do(actRead{Budget{Messages: c.page(), Bytes: max(c.cfg.WindowBytes-c.bytes, 1)}})
+	c.do(actRead{budget})
 }
 
 func (c *core) page() int { return max(c.cfg.Window/4, 1) }
 
+// full tells that nothing more is read, but for a probe.
 func (c *core) full() bool {
-	return c.cfg.Window-len(c.win) < c.page() || c.bytes > c.cfg.WindowBytes*3/4
+	return c.cfg.Window-len(c.win) < min(2*c.page(), c.cfg.Window) || c.bytes > c.cfg.WindowBytes*3/4
+}
+
+// pinned tells whether the first message that is not done has failed for long, and there is room to see how others do.
+func (c *core) pinned() bool {
+	if c.done == len(c.win) || len(c.win) >= c.cfg.Window || c.broken == bugTemporaryPins {
+		return false
+	}
+	l := c.win[c.done].lane
+	return l != nil && l.failing > 0 && c.now-l.failing >= c.cfg.SendTimeout
 }
 
 func (c *core) onRead(ev evRead) {
@@ -58,7 +74,12 @@ func (c *core) onRead(ev evRead) {
 	}
 	batch := &ev.batch
 	if len(batch.Messages) == 0 { // only the position moved
-		c.win = append(c.win, &entry{batch: batch, n: 0, state: finished})
+		if last := len(c.win) - 1; last >= c.savedTo { // an idle log must not fill the window behind a message that fails
+			c.win[last].batch, c.win[last].n = batch, 0
+		} else {
+			c.win = append(c.win, &entry{batch: batch, n: 0, state: finished})
+		}
+		c.probed = false
 		c.lowWater()
 		return
 	}
@@ -75,6 +96,7 @@ func (c *core) onRead(ev evRead) {
 func (c *core) lowWater() {
 	for c.done < len(c.win) && c.win[c.done].state == finished {
 		c.done++
+		c.probed = false
 	}
 }
 
@@ -90,7 +112,7 @@ func (c *core) dirty() bool {
 }
 
 func (c *core) saveDue() time.Duration {
-	if c.done >= (c.cfg.Window+1)/2 || len(c.win) >= c.cfg.Window || c.bytes > c.cfg.WindowBytes/2 { // reading waits for it
+	if c.full() && c.done >= c.page() || len(c.win) >= (c.cfg.Window*3+3)/4 || c.bytes > c.cfg.WindowBytes/2 { // reading waits for it
 		return c.savedAt
 	}
 	return c.savedAt + max(c.savePause, savePace)
