@@ -17,6 +17,7 @@ type reader struct {
 	pace  *poll.Pace
 	life  context.Context // ends with Close
 	end   context.CancelFunc
+	fresh bool            // the relay starts now, and where that is has not been returned
 	more  bool            // the last look left something behind: look again at once
 	told  snapshot.Cursor // the last position that was returned
 	moved time.Time       // when a position without messages was last returned
@@ -34,6 +35,12 @@ func (r *reader) Read(ctx context.Context, budget relay.Budget) (relay.Batch, er
 	query, cancel := context.WithCancel(r.life)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(2*time.Second, cancel) })()
+	if r.fresh { // now is saved before anything is confirmed: a restart in an outage must not begin at another now
+		r.fresh = false
+		r.told, r.moved = r.spans.Cursor(), time.Now()
+		now := relay.Position(r.told.String())
+		return relay.Batch{Position: func(int) relay.Position { return now }}, nil
+	}
 	for {
 		if !r.more {
 			if err := r.pace.Wait(ctx); err != nil {

@@ -136,7 +136,8 @@ func (s *Source) read(ctx context.Context, session *session, from relay.Position
 		return nil, err
 	}
 	session.incarnation = log.incarnation
-	if from == "" && s.cfg.From == relay.Now {
+	fresh := from == "" && s.cfg.From == relay.Now
+	if fresh {
 		look, err := session.Look(ctx, cur.S0, 0, 1)
 		if err != nil {
 			return nil, err
@@ -144,7 +145,10 @@ func (s *Source) read(ctx context.Context, session *session, from relay.Position
 		cur.S0 = look.S1
 	}
 	life, end := context.WithCancel(context.Background())
-	return &reader{source: s, session: session, spans: snapshot.NewReader(session, cur), pace: poll.New(s.cfg.PollMin, s.cfg.PollMax), life: life, end: end}, nil
+	return &reader{
+		source: s, session: session, spans: snapshot.NewReader(session, cur), fresh: fresh,
+		pace: poll.New(s.cfg.PollMin, s.cfg.PollMax), life: life, end: end,
+	}, nil
 }
 
 func (s *Source) forget(r *reader) {
