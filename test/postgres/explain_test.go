@@ -30,6 +30,7 @@ type node struct {
 	Table   string  `json:"Relation Name"`
 	Rows    float64 `json:"Actual Rows"` // of one loop
 	Removed float64 `json:"Rows Removed by Filter"`
+	Filter  string
 	Loops   float64 `json:"Actual Loops"`
 	Hit     float64 `json:"Shared Hit Blocks"` // with everything below
 	Read    float64 `json:"Shared Read Blocks"`
@@ -53,6 +54,16 @@ func (p plan) outbox() (by []string, rows int) {
 		}
 	})
 	return by, rows
+}
+
+// parses returns the conditions that parse a snapshot's text for every row of the outbox.
+func (p plan) parses() (filters []string) {
+	p.Plan.walk(func(n node) {
+		if n.Table == "outbox" && strings.Contains(n.Filter, "::pg_snapshot") {
+			filters = append(filters, n.Filter)
+		}
+	})
+	return filters
 }
 
 func (p plan) is(k kind) bool { return strings.Contains(p.Query, string(k)) }

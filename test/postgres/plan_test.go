@@ -61,6 +61,9 @@ func (s *scene) plans(t *testing.T, pg *testenv.Postgres, name string, late ...*
 		var rows, looks, pages, paged int
 		for _, p := range plans(t, pg, from) {
 			by, n := p.outbox()
+			for _, filter := range p.parses() {
+				t.Errorf("a snapshot is parsed for every row: %s", filter)
+			}
 			switch {
 			case p.is(look):
 				looks, rows = looks+1, rows+n
