@@ -6,7 +6,7 @@ import "strings"
 type queries struct{ look, bounds, page string }
 
 func newQueries(table string) queries {
-	const columns = `pos, id, topic, key, type, payload, content_type, headers, coalesce(time, created_at)`
+	const columns = `pos::bigint AS pos, id, topic, key, type, payload, content_type, headers, coalesce(time, created_at)`
 	// A generic plan evaluates a cast of a parameter for every row; a subquery parses the snapshot once.
 	fill := strings.NewReplacer("{table}", table, "{columns}", columns,
 		"{$3}", "(SELECT $3::text::pg_snapshot)", "{$4}", "(SELECT $4::text::pg_snapshot)").Replace

@@ -32,7 +32,9 @@ func (s *session) scan(ctx context.Context, conn *pgx.Conn, rows pgx.Rows, bytes
 		if raw[7] != nil {
 			m.Headers = relay.StoredHeaders(same(&headers, raw[7]))
 		}
-		m.Time = timestamp(int64(binary.BigEndian.Uint64(raw[8])))
+		if raw[8] != nil {
+			m.Time = timestamp(int64(binary.BigEndian.Uint64(raw[8])))
+		}
 		list = append(list, m)
 		for _, column := range raw {
 			bytes -= len(column)
