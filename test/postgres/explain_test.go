@@ -4,24 +4,50 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/waybillhq/waybill/internal/testenv"
 )
 
-// talkingServer logs the plan of every statement, with the rows it went through, as the server itself ran it.
-func talkingServer(t *testing.T, settings ...string) *testenv.Postgres {
+// talking is a server that tests share, which ends with the process.
+var talking struct {
+	testenv.Main
+	sync.Mutex
+	server *testenv.Postgres
+}
+
+// talkingServer logs every statement, with its plan and the rows it went through, as the server itself ran it.
+func talkingServer(t testenv.T) *testenv.Postgres {
+	return testenv.StartPostgres(t, testenv.PostgresConfig{Settings: []string{
+		"shared_preload_libraries=auto_explain", "auto_explain.log_min_duration=0", "auto_explain.log_analyze=on", "auto_explain.log_buffers=on",
+		"auto_explain.log_timing=off", "auto_explain.log_format=json", "log_line_prefix=%a|%d|%x|", "log_statement=all", "autovacuum=off"}})
+}
+
+// newTalkingScene makes a database on the shared talking server.
+func newTalkingScene(t *testing.T) *scene {
 	t.Helper()
-	return testenv.StartPostgres(t, testenv.PostgresConfig{Settings: append([]string{
-		"shared_preload_libraries=auto_explain", "auto_explain.log_min_duration=0", "auto_explain.log_analyze=on", "auto_explain.log_buffers=on", "auto_explain.log_timing=off",
-		"auto_explain.log_format=json", "log_line_prefix=%a|%x|", "autovacuum=off"}, settings...)})
+	testenv.NeedPostgres(t)
+	talking.Lock()
+	defer talking.Unlock()
+	if talking.server == nil {
+		talking.server = talkingServer(&talking.Main)
+	}
+	return talkingScene(t, talking.server)
+}
+
+func talkingScene(t *testing.T, pg *testenv.Postgres) *scene {
+	t.Helper()
+	s := newSceneAt(t, pg.Database(t))
+	s.logged = pg.Log
+	return s
 }
 
 // plan is what auto_explain logged of one statement.
 type plan struct {
-	app, xid string // of the session; xid is 0 where the transaction has no number
-	Query    string `json:"Query Text"`
-	Plan     node
+	xid   string // 0 where the transaction has no number
+	Query string `json:"Query Text"`
+	Plan  node
 }
 
 type node struct {
@@ -79,15 +105,16 @@ const (
 	renew  kind = "UPDATE waybill.lease SET expires_at"
 )
 
-var planLine = regexp.MustCompile(`^(.*)\|(\d+)\|LOG:  duration: [0-9.]+ ms  plan:$`)
+var planLine = regexp.MustCompile(`^waybill\|(.*)\|(\d+)\|LOG:  duration: [0-9.]+ ms  plan:$`)
 
-// plans reads the server's log from offset on: what relays ran, in order.
-func plans(t *testing.T, pg *testenv.Postgres, offset int) (list []plan) {
-	t.Helper()
-	lines := strings.Split(pg.Log()[offset:], "\n")
+// plans returns what relays ran in the scene's database, in order, from an offset of the log on.
+func (s *scene) plans(offset int) (list []plan) {
+	s.t.Helper()
+	database := s.text(`SELECT current_database()`)
+	lines := strings.Split(s.logged()[offset:], "\n")
 	for i := 0; i < len(lines); i++ {
 		m := planLine.FindStringSubmatch(lines[i])
-		if m == nil || m[1] != "waybill" {
+		if m == nil || m[1] != database {
 			continue
 		}
 		var text strings.Builder
@@ -95,7 +122,7 @@ func plans(t *testing.T, pg *testenv.Postgres, offset int) (list []plan) {
 			i++
 			text.WriteString(lines[i])
 		}
-		p := plan{app: m[1], xid: m[2]}
+		p := plan{xid: m[2]}
 		if err := json.Unmarshal([]byte(text.String()), &p); err != nil {
 			continue // the end of the log, being written at this moment
 		}

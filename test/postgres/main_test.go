@@ -2,10 +2,12 @@ package postgres
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,7 +26,14 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	// Most tests wait for servers, for time-outs and for outages, not for a processor.
+	flag.Parse()
+	if err := flag.Set("test.parallel", fmt.Sprint(4*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
+	}
+	status := m.Run()
+	talking.Close()
+	os.Exit(status)
 }
 
 // relayProcess relays until SIGTERM, and then says how much memory it took. Without a broker it confirms everything at once.

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/waybillhq/waybill/internal/testenv"
 	"github.com/waybillhq/waybill/relay"
 	"github.com/waybillhq/waybill/source/postgres"
 )
@@ -15,28 +14,27 @@ const retained = 300_000
 // retains, with statistics and without.
 func TestPlansDoNotDependOnRetainedRows(t *testing.T) {
 	t.Parallel()
-	pg := talkingServer(t)
-	s := newSceneAt(t, pg.URL())
+	s := newTalkingScene(t)
 	low, middle := s.begin(), s.begin() // far below all others, and open until late
 	low.publish("low", "low")
 	s.exec(`INSERT INTO waybill.outbox (id, topic, key, type, payload) SELECT n, 'orders', n % 100, 'order.changed', 'payload' FROM generate_series(1, $1::int) n`, retained)
 	middle.publish("middle", "middle")
 	s.publish("k", names("between", 2000)...)
 
-	s.plans(t, pg, "without statistics")
+	s.plan("without statistics")
 	s.exec(`ANALYZE waybill.outbox`)
-	s.plans(t, pg, "with statistics")
-	s.plans(t, pg, "with stragglers", low, middle)
+	s.plan("with statistics")
+	s.plan("with stragglers", low, middle)
 }
 
-// plans reads one by one, then a span of many pages, as a new relay that starts now. late transactions commit in that span.
-func (s *scene) plans(t *testing.T, pg *testenv.Postgres, name string, late ...*transaction) {
-	t.Run(name, func(t *testing.T) {
+// plan reads one by one, then a span of many pages, as a new relay that starts now. late transactions commit in that span.
+func (s *scene) plan(name string, late ...*transaction) {
+	s.t.Run(name, func(t *testing.T) {
 		s := s.in(t)
 		reader, err := s.source(postgres.Config{From: relay.Now}).Open(t.Context(), "")
 		s.must(err)
 		defer reader.Close()
-		from := len(pg.Log())
+		from := len(s.logged())
 		read := func(want int) {
 			t.Helper()
 			for n := 0; n < want; {
@@ -59,7 +57,7 @@ func (s *scene) plans(t *testing.T, pg *testenv.Postgres, name string, late ...*
 		read(want)
 
 		var rows, looks, pages, paged int
-		for _, p := range plans(t, pg, from) {
+		for _, p := range s.plans(from) {
 			by, n := p.outbox()
 			for _, filter := range p.parses() {
 				t.Errorf("a snapshot is parsed for every row: %s", filter)
@@ -106,8 +104,7 @@ func keepsTo(t *testing.T, p plan, by []string, allowed ...string) {
 // A relay that starts at the beginning of a big table measures it once, and then each page costs what it returns.
 func TestBacklogIsReadPageByPage(t *testing.T) {
 	t.Parallel()
-	pg := talkingServer(t)
-	s := newSceneAt(t, pg.URL())
+	s := newTalkingScene(t)
 	backlog := 100_000
 	s.exec(`INSERT INTO waybill.outbox (id, topic, key, type, payload) SELECT n, 'orders', n % 100, 'order.changed', 'payload' FROM generate_series(1, $1::int) n`, backlog)
 	reader, err := s.source(postgres.Config{}).Open(t.Context(), "")
@@ -125,7 +122,7 @@ func TestBacklogIsReadPageByPage(t *testing.T) {
 			last = m.Pos
 		}
 	}
-	list := plans(t, pg, 0)
+	list := s.plans(0)
 	if n := count(list, bounds); n != 1 {
 		t.Errorf("the backlog was measured %d times", n)
 	}

@@ -181,9 +181,8 @@ func TestSaveOnAnotherServerSessionIsRefused(t *testing.T) {
 func TestPgBouncerInTransactionModeIsNoticed(t *testing.T) {
 	t.Parallel()
 	program := testenv.Program(t, "pgbouncer", "sudo apt-get install -y pgbouncer")
-	pg := testenv.StartPostgres(t, testenv.PostgresConfig{})
-	s := newSceneAt(t, pg.URL())
-	u, err := url.Parse(pg.URL())
+	s := newScene(t)
+	u, err := url.Parse(s.url)
 	s.must(err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	s.must(err)

@@ -126,11 +126,11 @@ func TestSavesAreFewWhileATransactionIsOpen(t *testing.T) {
 	sink := &recorder{}
 	began := time.Now()
 	r := s.run(s.source(postgres.Config{}), sink, relay.Config{})
-	const n = 2000
+	const n = 1000
 	for _, id := range names("m", n) {
 		s.publish(id, id) // one transaction each
 	}
-	sink.want(t, "m1", "m2000")
+	sink.want(t, "m1", "m1000")
 	r.stop()
 	saves := s.number(`SELECT pg_stat_get_xact_tuples_updated('waybill.cursor'::regclass) + pg_stat_get_tuples_updated('waybill.cursor'::regclass)`)
 	took := time.Since(began)

@@ -16,8 +16,7 @@ const (
 // A pass goes over what it deletes and one chunk more, by the primary key, whatever the table retains.
 func TestRetentionReadsOneChunkBeyondWhatItDeletes(t *testing.T) {
 	t.Parallel()
-	pg := talkingServer(t)
-	s := newSceneAt(t, pg.URL())
+	s := newTalkingScene(t)
 	const rows, chunk = 100_000, 1000
 	s.exec(`INSERT INTO waybill.outbox (id, topic, key, type, payload) SELECT n, 'orders', n % 100, 'order.changed', 'payload' FROM generate_series(1, $1::int) n`, rows)
 	s.exec(`INSERT INTO waybill.cursor (relay, epoch, position) VALUES ('all', 1, pg_current_snapshot()::text), ('none', 1, '')`)
@@ -25,13 +24,13 @@ func TestRetentionReadsOneChunkBeyondWhatItDeletes(t *testing.T) {
 	// pass makes one and returns how many surveys there were, and through how many rows they and the deletes went.
 	pass := func(age time.Duration, deleted int64) (surveys, surveyed, walked int) {
 		t.Helper()
-		from := len(pg.Log())
+		from := len(s.logged())
 		done, err := src.Retain(t.Context(), age)
 		s.must(err)
 		if done.Deleted != deleted {
 			t.Errorf("%d rows were deleted, want %d", done.Deleted, deleted)
 		}
-		for _, p := range plans(t, pg, from) {
+		for _, p := range s.plans(from) {
 			by, n := p.outbox()
 			switch {
 			case p.is(survey):

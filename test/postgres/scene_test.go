@@ -29,6 +29,7 @@ type scene struct {
 	url    string
 	db     *sql.DB
 	outbox *waybill.Outbox
+	logged func() string // what a talking server has logged so far
 }
 
 // newScene makes a database on the cluster that all tests share.

@@ -61,20 +61,19 @@ func TestLockedCursorCostsDuplicatesAtMost(t *testing.T) {
 // FAULTS 39: the table is full of dead rows that nobody cleans up, because a transaction elsewhere still could see them.
 func TestDeadRowsCostAPollNothing(t *testing.T) {
 	t.Parallel()
-	pg := talkingServer(t)
-	s := newSceneAt(t, pg.URL())
+	s := newTalkingScene(t)
 	dead := 100_000
 	if long {
 		dead = 5_000_000
 	}
-	sees := newSceneAt(t, pg.Database(t)).begin()
+	sees := newTalkingScene(t).begin()
 	sees.xid()
 	s.exec(`INSERT INTO waybill.outbox (id, topic, key, type, payload) SELECT n, 'orders', n % 100, 'order.changed', 'payload' FROM generate_series(1, $1::int) n`, dead)
 	reader, err := s.source(postgres.Config{From: relay.Now}).Open(t.Context(), "")
 	s.must(err)
 	defer reader.Close()
 	s.exec(`DELETE FROM waybill.outbox`)
-	from := len(pg.Log())
+	from := len(s.logged())
 	for _, id := range names("m", 5) {
 		s.publish("k", id)
 		_, err := reader.Read(t.Context(), relay.Budget{Messages: 100, Bytes: 1000})
@@ -87,7 +86,7 @@ func TestDeadRowsCostAPollNothing(t *testing.T) {
 		n += len(batch.Messages)
 	}
 	worst := map[kind]float64{}
-	for _, p := range plans(t, pg, from) {
+	for _, p := range s.plans(from) {
 		for _, k := range []kind{look, bounds, page} {
 			if p.is(k) {
 				worst[k] = max(worst[k], p.Plan.Hit+p.Plan.Read)
