@@ -83,7 +83,7 @@ func breaks(f file) (faults []string) {
 		case path == "testing" && top(dir) != "waybilltest":
 			bad("imports testing: test code must not reach a user's binary")
 		case !ours:
-		case unit(target) == "waybilltest":
+		case unit(target) == "waybilltest", unit(target) == "internal/sim" && unit(dir) != "internal/sim":
 			bad("imports %s: only _test.go files may", path)
 		case unit(target) == "internal/testenv" && top(dir) != "cmd" && unit(dir) != "internal/testenv":
 			bad("imports %s: only tests, bench, examples and cmd may", path)
@@ -177,6 +177,7 @@ func TestBrokenImportRulesAreSeen(t *testing.T) {
 		{"relay/relay.go", module + "/waybilltest"},
 		{"relay/relay.go", module + "/internal/testenv"},
 		{"relay/relay.go", "testing"},
+		{"source/postgres/source.go", module + "/internal/sim"},
 		{"source/postgres/source.go", module + "/source/sqlite"},
 		{"source/postgres/source.go", module + "/sink/jetstream"},
 		{"sink/kafka/sink.go", module + "/source/sqlite"},
