@@ -19,7 +19,8 @@ type Config struct {
 	// PollMin is the pause while messages come. A look that takes longer than PollMin is repeated after 20 times its own
 	// time. Defaults to 2 ms.
 	PollMin time.Duration
-	// Table is the outbox, as table or schema.table. Defaults to waybill.outbox_flagged, on SQLite waybill_outbox_flagged.
+	// Table is the outbox, as table or schema.table, on SQLite without a schema. Defaults to waybill.outbox_flagged, on SQLite
+	// waybill_outbox_flagged.
 	Table string
 	// Topic, when set, is every message's topic, in place of a column. Defaults to none.
 	Topic string
@@ -76,6 +77,8 @@ func (cfg Config) withDefaults(d dialect.Dialect, table string) (Config, error) 
 	var err error
 	if cfg.Table, err = d.Quote(table); err != nil {
 		faults = append(faults, err)
+	} else if d.Name() == dialect.SQLite.Name() && strings.Contains(table, ".") { // another file, which the flush would leave as it is
+		faults = append(faults, fmt.Errorf("waybill: WB4213 Table is %q: an attached database cannot be read. Try: open that file itself", table))
 	}
 	column := func(field string, name *string, standard string, optional bool) {
 		if *name == "" {

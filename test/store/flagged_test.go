@@ -138,6 +138,15 @@ func TestFlaggedRefusesWhatWouldGoWrongLater(t *testing.T) {
 }
 
 // A message set aside is not read again, and comes back when its row leaves the parked table unpublished.
+func TestFlaggedRefusesAnAttachedDatabase(t *testing.T) {
+	t.Parallel()
+	for _, table := range []string{"other.outbox", "main.waybill_outbox_flagged"} {
+		if _, err := flagged.New(sqliteFile(t)(t), dialect.SQLite, flagged.Config{Table: table}); err == nil || !strings.Contains(err.Error(), "WB4213") {
+			t.Errorf("%s: %v", table, err)
+		}
+	}
+}
+
 func TestFlaggedLeavesOutWhatIsSetAside(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(t *testing.T) (*sql.DB, dialect.Dialect, string){
