@@ -47,7 +47,8 @@ type Save struct {
 	// Durable asks that the save survives a crash of the database from the moment Save returns. Without it a crash
 	// may undo the save, which costs duplicates within the window and nothing else.
 	Durable bool
-	// Park are messages to set aside. One that is there already (same relay and pos) stays as it is.
+	// Park are messages to set aside. One that is there already (same relay and pos) stays as it is; if its id is another, the
+	// numbers of the log began anew, and the error is [Fatal].
 	Park []Parked
 	// Retried are parked messages that were tried again in vain: attempts and error change.
 	Retried []Parked

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/waybillhq/waybill/relay"
@@ -19,7 +20,11 @@ func (s *Store) setAside(ctx context.Context, q Querier, name string, save relay
 				p.ID, p.Topic, p.Key, p.Type, payload(p.Payload), p.ContentType, storedHeaders(p.Headers), s.time(p.Message))
 		}
 		query := s.q.park + s.d.tuples(n, len(args)/n) + " ON CONFLICT (relay, pos) DO NOTHING"
-		if _, err := q.ExecContext(ctx, query, args...); err != nil {
+		inserted, err := affected(q.ExecContext(ctx, query, args...))
+		if err == nil && inserted < int64(n) {
+			err = s.sameMessages(ctx, q, name, rest[:n])
+		}
+		if err != nil {
 			return err
 		}
 		rest = rest[n:]
@@ -38,6 +43,32 @@ func (s *Store) setAside(ctx context.Context, q Querier, name string, save relay
 	}
 	_, err := q.ExecContext(ctx, s.q.unpark, name, s.d.list(gone))
 	return err
+}
+
+// sameMessages tells a message that is set aside already from another one with the same pos, which would be lost.
+func (s *Store) sameMessages(ctx context.Context, q Querier, name string, park []relay.Parked) error {
+	ids, list := map[int64]string{}, make([]int64, 0, len(park))
+	for _, p := range park {
+		ids[p.Pos] = p.ID
+		list = append(list, p.Pos)
+	}
+	rows, err := q.QueryContext(ctx, s.q.parkedIDs, name, s.d.list(list))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var pos int64
+		var id string
+		if err := rows.Scan(&pos, &id); err != nil {
+			return err
+		}
+		if ids[pos] != id {
+			return relay.Fatal(fmt.Errorf("message %q cannot be set aside, because message %q with the same pos %d is: the numbers of the outbox began anew. "+
+				"Try: decide about the messages set aside before that, delete their rows, then start the relay again", ids[pos], id, pos))
+		}
+	}
+	return rows.Err()
 }
 
 // Held implements relay.Store.

@@ -12,7 +12,8 @@ type statements struct {
 	renew, release                string
 	incarnation, firstIncarnation string
 	saveCursor, epoch             string
-	park, retried, unpark, held   string
+	park, parkedIDs, retried      string
+	unpark, held                  string
 }
 
 const parkedColumns = `pos, incarnation, lane, state, attempts, error, id, topic, "key", type, payload, content_type, headers, time`
@@ -40,9 +41,10 @@ func (d *database) statements() statements {
 			`WHERE relay = $1 AND branch = '' AND epoch = $2 AND {sync}$4{/sync}`),
 		epoch: d.sql(`SELECT epoch FROM {t}cursor WHERE relay = $1 AND branch = ''`),
 
-		park:    d.sql(`INSERT INTO {t}parked (relay, ` + parkedColumns + `) VALUES `),
-		retried: d.sql(`UPDATE {t}parked SET attempts = $3, error = $4 WHERE relay = $1 AND pos = $2`),
-		unpark:  d.sql(`DELETE FROM {t}parked WHERE relay = $1 AND {among}`),
+		park:      d.sql(`INSERT INTO {t}parked (relay, ` + parkedColumns + `) VALUES `),
+		parkedIDs: d.sql(`SELECT pos, id FROM {t}parked WHERE relay = $1 AND {among}`),
+		retried:   d.sql(`UPDATE {t}parked SET attempts = $3, error = $4 WHERE relay = $1 AND pos = $2`),
+		unpark:    d.sql(`DELETE FROM {t}parked WHERE relay = $1 AND {among}`),
 		held: d.sql(`SELECT ` + parkedColumns + ` FROM {t}parked ` +
 			`WHERE relay = $1 AND lane = $2 AND state = 'held' ORDER BY pos LIMIT $3`),
 	}
