@@ -25,7 +25,7 @@ type Relay struct {
 	SavedAgo time.Duration // since the cursor was saved
 	Held     int           // messages that are tried again by themselves
 	Parked   int           // messages that wait for a person
-	Why      string        // the reason of the last of them
+	Why      string        // the reason of the last of them that has one of its own
 	Pending  *int          // messages that are committed and not behind the cursor
 	Oldest   *time.Duration
 }
