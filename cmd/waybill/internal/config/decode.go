@@ -119,6 +119,7 @@ func (d *decoder) names(n *yaml.Node, v reflect.Value, path string) {
 }
 
 func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
+	d.origin[path] = d.at(n)
 	if n.Kind != yaml.SequenceNode {
 		if _, outside := d.where[n]; !outside || n.Kind != yaml.ScalarNode {
 			d.fault("WB4503", n, "%s: want a list, got %s", path, kind(n))
