@@ -60,6 +60,10 @@ func withTLS(text string) (string, error) {
 	if err != nil {
 		return "", errURL
 	}
+	// url.Parse splits at the last @, the driver at the first: what it takes for the host would hold half of the password.
+	if _, rest, _ := strings.Cut(text, "://"); strings.Count(rest[:strings.IndexAny(rest+"/", "/?#")], "@") > 1 {
+		return "", errURL
+	}
 	q := u.Query()
 	host := u.Hostname()
 	if host == "" {

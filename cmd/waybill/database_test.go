@@ -25,6 +25,8 @@ func TestASourceIsKnownByItsURL(t *testing.T) {
 		{"postgres://app@db/db", address{dialect.Postgres, "postgres://app@db/db?sslmode=verify-full", ""}},
 		{"postgres:///db?host=db", address{dialect.Postgres, "postgres:///db?host=db&sslmode=verify-full", ""}},
 		{"postgres://a@h1:1,h2:2/db?x=y", address{dialect.Postgres, "postgres://a@h1:1,h2:2/db?sslmode=verify-full&x=y", ""}},
+		{"postgres://app:a@b@db/db", address{}},
+		{"postgres://app:a%40b@localhost/db?application_name=x@y", address{dialect.Postgres, "postgres://app:a%40b@localhost/db?application_name=x@y", ""}},
 		{"sqlite:app.db", address{dialect.SQLite, "", "app.db"}},
 		{"sqlite://data/app", address{dialect.SQLite, "", "data/app"}},
 		{"sqlite:///var/lib/app.db", address{dialect.SQLite, "", "/var/lib/app.db"}},
