@@ -35,7 +35,7 @@ func (c migrateUpCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer db.Close()
 	applied, err := schema.Apply(ctx, db, addr.dialect)
-	if err == nil && c.Flagged {
+	if err == nil && (c.Flagged || source.Mode == "flagged" && source.Table == "") {
 		if err = schema.ApplyFlagged(ctx, db, addr.dialect); err == nil {
 			applied = append(applied, "flagged")
 		}
@@ -120,6 +120,13 @@ func (c migrateValidateCmd) Run(ctx context.Context, a *app) error {
 	if err := schema.Validate(ctx, db, addr.dialect); err != nil && !errors.As(err, &faults) {
 		return err
 	}
+	if source.Mode == "flagged" {
+		own, err := flaggedFaults(ctx, db, addr.dialect, name, source)
+		if err != nil {
+			return err
+		}
+		faults = append(faults, own...)
+	}
 	found, rows := []problem{}, [][]string(nil)
 	for _, f := range faults {
 		found = append(found, problem(f))
@@ -133,6 +140,6 @@ func (c migrateValidateCmd) Run(ctx context.Context, a *app) error {
 	if err := a.print(v, header, rows); err != nil || len(faults) == 0 {
 		return err
 	}
-	return &fault.Error{Code: "WB4610", What: fmt.Sprintf("the database differs from what the migrations make, in %d places", len(faults)), Where: "source " + name,
+	return &fault.Error{Code: "WB4610", What: fmt.Sprintf("the database differs from what it should be, in %d places", len(faults)), Where: "source " + name,
 		Try: "the fixes in the table", Exit: fault.Problems}
 }

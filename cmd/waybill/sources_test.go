@@ -97,3 +97,24 @@ func TestInitFindsTheDriver(t *testing.T) {
 		}
 	}
 }
+
+func TestValidateSeesAFlaggedTableOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	s := newShell(t, "WAYBILL_SOURCE=sqlite:app.db", "WAYBILL_SINK=nats://127.0.0.1:1", "WAYBILL_SOURCES__DEFAULT__MODE=flagged")
+	s.must("migrate", "up") // makes outbox_flagged, because the source reads it
+	s.must("migrate", "validate")
+	s.must("send", "--topic", "a", "--type", "b")
+
+	s.env = append(s.env, "WAYBILL_SOURCES__DEFAULT__TABLE=waybill_outbox_flagged", "WAYBILL_SOURCES__DEFAULT__COLUMNS__POS=seq",
+		"WAYBILL_SOURCES__DEFAULT__COLUMNS__TIME=at", "WAYBILL_SOURCES__DEFAULT__COLUMNS__KEY=-")
+	out, _, code := s.run("migrate", "validate")
+	for _, want := range []string{"waybill_outbox_flagged.seq", "sources.default.columns.pos\n", `sources.default.columns.time, "-" if`} {
+		if code != 4 || !strings.Contains(out, want) {
+			t.Errorf("exit %d, no %q in:\n%s", code, want, out)
+		}
+	}
+	s.env = append(s.env, "WAYBILL_SOURCES__DEFAULT__TABLE=events")
+	if out, _, code := s.run("migrate", "validate"); code != 4 || !strings.Contains(out, "correct sources.default.table") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+}
