@@ -62,7 +62,9 @@ func Main(args []string, in io.Reader, out, errs *os.File) int {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	// A second signal ends the process at once; not one within a second, because timeout(1) and some supervisors send each
+	// signal twice, to the process and to its group.
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 
 	err := a.run(ctx, args, isTerminal(errs))
 	if err != nil {
@@ -96,7 +98,7 @@ func (a *app) run(ctx context.Context, args []string, terminal bool) (err error)
 	}
 	parsed, err := a.kong.Parse(args)
 	if err != nil {
-		return &fault.Error{Code: "WB4601", What: "the command line is wrong", Why: err, Try: "waybill help", Exit: fault.Usage}
+		return usage(err)
 	}
 	a.globals = line.globals
 	a.log = a.logger(terminal)
@@ -105,6 +107,16 @@ func (a *app) run(ctx context.Context, args []string, terminal bool) (err error)
 		return &fault.Error{Code: "WB4602", What: fmt.Sprintf("gave up after --timeout %v", a.Timeout), Why: err, Try: "a longer --timeout, or waybill config show to see which server is asked", Exit: fault.Unreachable}
 	}
 	return err
+}
+
+// usage is what kong says about a command line, with the help of the command that was meant.
+func usage(err error) error {
+	try := "waybill help"
+	var e *kong.ParseError
+	if errors.As(err, &e) && e.Context != nil && e.Context.Command() != "" {
+		try += " " + e.Context.Command()
+	}
+	return &fault.Error{Code: "WB4601", What: "the command line is wrong", Why: err, Try: try, Exit: fault.Usage}
 }
 
 // logger writes text for people and JSON for collectors, to standard error.

@@ -37,6 +37,8 @@ func TestTheExitCodeSaysWhatHappened(t *testing.T) {
 		{"no command", nil, nil, nil, fault.Usage, "WB4601"},
 		{"an unknown command", nil, nil, []string{"rn"}, fault.Usage, "WB4601"},
 		{"an unknown flag", nil, nil, []string{"run", "--fast"}, fault.Usage, "WB4601"},
+		{"help of an unknown command", nil, nil, []string{"help", "rn"}, fault.Usage, "WB4601"},
+		{"a flag that is missing", nil, nil, []string{"send"}, fault.Usage, "Try: waybill help send"},
 		{"an output that does not exist", nil, nil, []string{"version", "-o", "xml"}, fault.Usage, "WB4601"},
 		{"a missing configuration", nil, nil, []string{"-c", "none.yaml", "run"}, fault.Usage, "WB4501"},
 		{"a wrong configuration", nil, func(s shell) { s.write("waybill.yaml", "sinkz: {}") }, []string{"config", "check"}, fault.Usage, `(did you mean "sinks"?)`},

@@ -11,7 +11,10 @@ func (c helpCmd) Run(a *app) error {
 		return a.print(tree(a.kong.Model.Node), nil, nil)
 	}
 	_, err := a.kong.Parse(append(c.Command, "--help"))
-	return err
+	if err != nil {
+		return usage(err)
+	}
+	return nil
 }
 
 // command is one node of the command tree, for scripts.
