@@ -61,11 +61,15 @@ func (c initCmd) Run(a *app) error {
 	}
 	lines := snippet.For(driver)
 	if a.Output == "json" {
-		return a.print(map[string]any{"driver": driver, "written": written, "snippet": lines}, nil, nil)
+		return a.print(map[string]any{"driver": driver, "written": written, "imports": snippet.Imports, "snippet": lines}, nil, nil)
 	}
-	fmt.Fprintf(a.err, "wrote %s\n\nPaste into your service:\n\n", strings.Join(written, " and "))
+	fmt.Fprintf(a.err, "wrote %s\n\nPaste into your service, which imports %s:\n\n", strings.Join(written, " and "), strings.Join(snippet.Imports, " and "))
 	fmt.Fprint(a.out, lines)
-	fmt.Fprintf(a.err, "\nThen: waybill migrate up && waybill run\n")
+	then := "waybill migrate up && waybill run"
+	if driver != "sqlite" {
+		then = "export DATABASE_URL=postgres://... && " + then
+	}
+	fmt.Fprintf(a.err, "\nThen: %s\n", then)
 	return nil
 }
 
@@ -89,7 +93,7 @@ sources:
 
 sinks:
   main:
-    url: nats://localhost:4222
+    url: nats://localhost:4222   # with JetStream; or, without a server: "nats:embedded?dir=nats"
     create: true                 # make the stream if it is missing
     stream: orders
     subjects: [orders, "orders.>"]

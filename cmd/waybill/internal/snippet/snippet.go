@@ -11,6 +11,9 @@ var files embed.FS
 
 var _, _, _ = publishPgx, publishSQL, publishSQLite // compiled, never called
 
+// Imports are the packages of ours that the lines need.
+var Imports = []string{"github.com/waybillhq/waybill", "github.com/waybillhq/waybill/dialect"}
+
 // For returns the lines for a driver: pgx, sql or sqlite.
 func For(driver string) string {
 	text, err := files.ReadFile(driver + ".go")
