@@ -8,7 +8,7 @@ help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## a double write beside Waybill, same load, same faults; needs nothing but Go
-	@go run ./cmd/waybill demo
+	@go build -o bin/waybill ./cmd/waybill && exec bin/waybill demo
 
 test: ## install what is missing, lint, then test every module with real servers
 	@scripts/test.sh
