@@ -33,6 +33,8 @@ type relayStatus struct {
 	Held     int      `json:"held"`
 	Parked   int      `json:"parked"`
 	Why      string   `json:"why,omitempty"`
+	WhyID    string   `json:"why_id,omitempty"` // the message set aside for that reason
+	WhyTopic string   `json:"why_topic,omitempty"`
 }
 
 func (statusCmd) Run(ctx context.Context, a *app) error {
@@ -70,8 +72,8 @@ func (statusCmd) Run(ctx context.Context, a *app) error {
 	}
 	if a.Output == "table" {
 		for _, s := range all {
-			if s.Held+s.Parked > 0 {
-				fmt.Fprintf(a.out, "! %s: the last message set aside: %s\n", s.Relay, firstLine(s.Why))
+			if s.WhyID != "" {
+				fmt.Fprintf(a.out, "! %s: the last message set aside, %s of topic %s: %s\n", s.Relay, s.WhyID, s.WhyTopic, firstLine(s.Why))
 			}
 		}
 	}
@@ -92,7 +94,7 @@ func (a *app) relayStatus(ctx context.Context, cfg *config.Config, name string) 
 	if err != nil {
 		return s, &fault.Error{Code: "WB4611", What: "read how relay " + name + " stands", Why: err, Try: "waybill migrate validate --source " + r.Source}
 	}
-	s.Held, s.Parked, s.Why = found.Held, found.Parked, found.Why
+	s.Held, s.Parked, s.Why, s.WhyID, s.WhyTopic = found.Held, found.Parked, found.Why, found.WhyID, found.WhyTopic
 	s.Pending, s.More = found.Pending, found.Pending != nil && *found.Pending >= look.Most
 	if found.Oldest != nil {
 		s.Oldest = secs(*found.Oldest)

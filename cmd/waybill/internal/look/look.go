@@ -26,7 +26,9 @@ type Relay struct {
 	Held     int           // messages that are tried again by themselves
 	Parked   int           // messages that wait for a person
 	Why      string        // the reason of the last of them that has one of its own
-	Pending  *int          // messages that are committed and not behind the cursor
+	WhyID    string        // which message that is
+	WhyTopic string
+	Pending  *int // messages that are committed and not behind the cursor
 	Oldest   *time.Duration
 }
 
@@ -68,7 +70,7 @@ func Look(ctx context.Context, db *sql.DB, d dialect.Dialect, s Source, relay st
 			return r, err
 		}
 		if all > 0 {
-			if err := db.QueryRowContext(ctx, q.why, relay).Scan(&r.Why); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			if err := db.QueryRowContext(ctx, q.why, relay).Scan(&r.WhyID, &r.WhyTopic, &r.Why); err != nil && !errors.Is(err, sql.ErrNoRows) {
 				return r, err
 			}
 		}

@@ -102,13 +102,13 @@ func TestLeaseAndMessagesSetAside(t *testing.T) {
 	exec(t, db, `INSERT INTO waybill.cursor (relay, epoch, position) VALUES ('r', 1, '3:3:'), ('other', 1, '3:3:')`)
 	exec(t, db, `INSERT INTO waybill.lease VALUES ('r', 'me', 1, clock_timestamp() + interval '1 minute')`)
 	exec(t, db, `INSERT INTO waybill.parked (relay, pos, incarnation, lane, state, error, id, topic, type)
-		SELECT CASE WHEN n > 5 THEN 'other' ELSE 'r' END, n, 1, 'k', CASE WHEN n > 3 THEN 'held' ELSE 'parked' END, CASE WHEN n < 5 THEN 'why ' || n ELSE '' END, 'm', 't', 't' FROM generate_series(1, 9) AS n`)
+		SELECT CASE WHEN n > 5 THEN 'other' ELSE 'r' END, n, 1, 'k', CASE WHEN n > 3 THEN 'held' ELSE 'parked' END, CASE WHEN n < 5 THEN 'why ' || n ELSE '' END, 'm' || n, 't' || n, 't' FROM generate_series(1, 9) AS n`)
 	r, err = Look(t.Context(), db, dialect.Postgres, Source{}, "r")
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The fifth has no reason of its own: it waits behind the fourth.
-	if !r.Known || r.Owner != "me" || r.Lease < 50*time.Second || r.Lease > time.Minute || r.Held != 2 || r.Parked != 3 || r.Why != "why 4" || r.SavedAgo < 0 {
+	if !r.Known || r.Owner != "me" || r.Lease < 50*time.Second || r.Lease > time.Minute || r.Held != 2 || r.Parked != 3 || r.Why != "why 4" || r.WhyID != "m4" || r.WhyTopic != "t4" || r.SavedAgo < 0 {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -16,7 +16,7 @@ var postgres = statements{
 		FROM waybill.cursor AS c LEFT JOIN waybill.lease AS l ON l.relay = c.relay WHERE c.relay = $1 AND c.branch = ''`,
 	aside: `SELECT count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'parked'), count(*)
 		FROM (SELECT state FROM waybill.parked WHERE relay = $1 LIMIT $2) AS part`,
-	why:     `SELECT error FROM waybill.parked WHERE relay = $1 AND error <> '' ORDER BY pos DESC LIMIT 1`,
+	why:     `SELECT id, topic, error FROM waybill.parked WHERE relay = $1 AND error <> '' ORDER BY pos DESC LIMIT 1`,
 	pending: pendingPostgres,
 }
 

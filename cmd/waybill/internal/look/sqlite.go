@@ -13,7 +13,7 @@ var sqlite = statements{
 		FROM waybill_cursor AS c LEFT JOIN waybill_lease AS l ON l.relay = c.relay WHERE c.relay = ?1 AND c.branch = ''`,
 	aside: `SELECT count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'parked'), count(*)
 		FROM (SELECT state FROM waybill_parked WHERE relay = ?1 LIMIT ?2)`,
-	why:     `SELECT error FROM waybill_parked WHERE relay = ?1 AND error <> '' ORDER BY pos DESC LIMIT 1`,
+	why:     `SELECT id, topic, error FROM waybill_parked WHERE relay = ?1 AND error <> '' ORDER BY pos DESC LIMIT 1`,
 	pending: pendingSQLite,
 }
 
