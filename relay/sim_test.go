@@ -18,7 +18,7 @@ var (
 	simBroken   = flag.String("sim.broken", "", "bring back the known mistake of this name")
 	simWithout  = flag.String("sim.without", "", "leave these faults out, with commas between")
 	simMessages = flag.Int("sim.messages", 0, "at most so many messages")
-	simN        = flag.Int("sim.n", 0, "so many schedules (3,000 by default, 250,000 with WAYBILL_LONG=1)")
+	simN        = flag.Int("sim.n", 0, "so many schedules (2,000 by default, 250,000 with WAYBILL_LONG=1)")
 )
 
 // findWithin is how many schedules may pass before a known mistake is found.
@@ -43,7 +43,7 @@ func TestSim(t *testing.T) {
 		tell(t, plan)
 		return
 	}
-	n := 3_000
+	n := 2_000
 	if os.Getenv("WAYBILL_LONG") != "" {
 		n = 250_000
 	}
