@@ -45,6 +45,7 @@ type core struct {
 	waiting  laneHeap // lanes that wait for a moment
 	toLoad   []*lane  // held lanes whose stored messages are wanted
 	held     int      // lanes with messages in the parked table
+	loaded   int      // bytes in memory that came from there
 
 	next      Save          // what the next save carries, but for the position
 	parking   []*entry      // the entries of next.Park
@@ -80,6 +81,7 @@ const (
 	endReload ending = iota // source or store in doubt: throw away all memory, take the lease anew
 	endLost                 // somebody else owns the relay
 	endStop                 // a person asked
+	endHalt                 // the relay must not go on by itself; source and store are well
 	endFatal                // going on could break the promise
 )
 
@@ -175,8 +177,9 @@ func (c *core) step(now time.Duration, ev event) []action {
 		c.onAcquired(ev)
 	case evOpened:
 		c.opening = false
-		c.opened = ev.err == nil
-		c.check(ev.err)
+		if c.opened = c.check(ev.err); c.opened { // only now: the source may fail at every tenure
+			c.fails = 0
+		}
 	case evRenewed:
 		c.renewing = false
 		if c.check(ev.err) {
@@ -233,7 +236,7 @@ func (c *core) onAcquired(ev evAcquired) {
 	var other *HeldError
 	switch {
 	case ev.err == nil:
-		c.owner, c.fails, c.lastErr = c.cfg.Owner, 0, ""
+		c.owner, c.lastErr = c.cfg.Owner, ""
 		c.lease, c.until, c.nextRen = ev.tenure.Lease, c.asked+c.cfg.Lease, c.asked+c.cfg.Lease/3
 		c.startTenure(ev.tenure)
 		if c.stop {
@@ -253,10 +256,13 @@ func (c *core) startTenure(t Tenure) {
 	c.phase, c.opening = running, true
 	c.win, c.done, c.savedTo, c.bytes, c.inflight, c.ready = nil, 0, 0, 0, 0, nil
 	c.lanes, c.waiting, c.toLoad, c.held = map[string]*lane{}, nil, nil, 0
-	c.next, c.parking, c.touched, c.unsaved, c.finalSave = Save{}, nil, nil, nil, false
+	c.next, c.parking, c.touched, c.unsaved, c.finalSave, c.loaded = Save{}, nil, nil, nil, false, 0
 	c.streak, c.savePause, c.fillBy, c.probed = 0, 0, 0, false
 	if c.broken != bugHeldForgotten {
 		for _, stored := range t.Held {
+			if stored == "" { // a row that somebody made by hand
+				continue
+			}
 			l := &lane{name: laneName(stored), stage: laneHeld}
 			c.lanes[l.name] = l
 			c.held++
@@ -302,7 +308,7 @@ func (c *core) drain(why ending, err error) {
 		if why == endStop {
 			c.findGaps()
 		}
-	case c.phase == draining && (why == endFatal || c.end == endStop):
+	case c.phase == draining && (why >= endHalt || c.end == endStop):
 		c.end, c.endErr = why, err
 	}
 }
@@ -316,7 +322,7 @@ func (c *core) advanceDrain() {
 	if c.fillGaps() || c.opening || c.renewing || c.reading || c.saving || c.loading || c.sending || c.inflight > 0 {
 		return
 	}
-	if c.end == endStop && c.opened && !c.finalSave {
+	if (c.end == endStop || c.end == endHalt) && c.opened && !c.finalSave {
 		c.finalSave = true
 		if c.save(true) {
 			return
@@ -325,14 +331,14 @@ func (c *core) advanceDrain() {
 	c.opened = false
 	c.do(actClose{})
 	switch c.end {
-	case endStop, endFatal:
+	case endStop, endHalt, endFatal:
 		c.do(actRelease{c.lease})
 		c.finish(c.endErr)
-	case endLost:
-		c.phase, c.nextTry = standby, c.now+c.jitter(100*time.Millisecond)
 	case endReload:
 		c.phase = standby
 		c.fail(c.endErr)
+	case endLost:
+		c.phase, c.nextTry = standby, c.now+c.jitter(100*time.Millisecond)
 	}
 	if c.phase == standby {
 		c.advance()

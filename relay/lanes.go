@@ -16,9 +16,11 @@ type lane struct {
 	stage   laneStage
 	rows    int // entries of queue that came from the parked table; they stand in front
 	more    bool
+	takes   int // so many stored messages are loaded at once: one, until one of them has been published
 	unsaved int // changes of its parked messages that are not saved yet
 	tries   int // failures in a row
 	failing time.Duration
+	since   uint64        // how many messages had been published when it began to fail
 	sent    time.Duration // when its first message was last given to the sink
 	others  bool          // before that, while it failed, the broker had answered somebody since the time before
 	until   time.Duration // when it wants to be woken, while in core.waiting
@@ -127,7 +129,7 @@ func (c *core) onConfirmed(e *entry, err error) {
 	}
 	l.tries++
 	if l.failing == 0 {
-		l.failing = c.now
+		l.failing, l.since = c.now, c.publishedN
 	}
 	kind := classify(err)
 	if kind != temporary {
@@ -140,10 +142,15 @@ func (c *core) onConfirmed(e *entry, err error) {
 		c.setAside(l, err, false)
 	default:
 		c.streak++
-		c.fillBy = 0
 		c.probeAt = c.now + c.backoff(c.streak-gateAfter, 2*time.Second)
 		stuck := c.now - l.failing
-		if l.others && (stuck >= c.cfg.StuckAfter || stuck >= c.cfg.SendTimeout && c.full()) {
+		if c.phase == draining && c.end == endStop {
+			if c.alone(l) {
+				c.setAside(l, err, false)
+			} else {
+				c.fillBy = 0
+			}
+		} else if l.others && (stuck >= c.cfg.StuckAfter || stuck >= c.cfg.SendTimeout && c.full()) {
 			c.setAside(l, err, false)
 		} else if c.phase == running {
 			c.wait(l, c.now+c.backoff(l.tries, 5*time.Second))
@@ -179,8 +186,11 @@ func (c *core) onPublished(e *entry) {
 
 // pop takes the first message off a lane and lets the next one go.
 func (c *core) pop(l *lane) {
-	if l.queue[0].row != nil {
+	if e := l.queue[0]; e.row != nil {
 		l.rows--
+		size := sizeOf(e.msg)
+		c.loaded -= size
+		l.takes = max(1, min(loadLimit, c.cfg.WindowBytes/4/size))
 	}
 	l.queue[0] = nil
 	l.queue = l.queue[1:]
@@ -202,7 +212,7 @@ func (c *core) pop(l *lane) {
 func (c *core) onRejected(l *lane, e *entry, err error) {
 	switch {
 	case c.cfg.OnRejected == Stop:
-		c.drain(endFatal, fmt.Errorf("waybill: WB5004 relay %q stops: the broker rejected message %q of topic %q (pos %d): %w. Try: correct the message or the broker, or set on_rejected: hold",
+		c.drain(endHalt, fmt.Errorf("waybill: WB5004 relay %q stops: the broker rejected message %q of topic %q (pos %d): %w. Try: correct the message or the broker, or set on_rejected: hold",
 			c.cfg.Name, e.msg.ID, e.msg.Topic, e.msg.Pos, err))
 	case c.cfg.OnRejected == Park && e.row == nil:
 		c.park(e, Parked{State: StateParked, Attempts: 1, Error: shorten(err)})
@@ -211,6 +221,9 @@ func (c *core) onRejected(l *lane, e *entry, err error) {
 		c.setAside(l, err, true)
 	}
 }
+
+// alone tells that l fails and that others got through meanwhile.
+func (c *core) alone(l *lane) bool { return l.tries > 0 && c.publishedN > l.since }
 
 // setAside moves a lane's messages to the parked table, where they wait in order for the next try, so that they do not
 // keep the window from moving. attempt tells whether the first of them was refused, not only out of reach.
@@ -224,7 +237,11 @@ func (c *core) setAside(l *lane, err error, attempt bool) {
 		if i == 0 {
 			reason = shorten(err)
 		}
+		if e.row != nil {
+			c.loaded -= sizeOf(e.msg)
+		}
 		switch {
+		case e.state == aside:
 		case e.row == nil:
 			c.park(e, Parked{State: StateHeld, Attempts: count, Error: reason})
 		case i == 0:
@@ -238,9 +255,9 @@ func (c *core) setAside(l *lane, err error, attempt bool) {
 	if l.stage == laneFlowing {
 		c.held++
 	}
-	l.queue, l.rows, l.stage = nil, 0, laneHeld
+	l.queue, l.rows, l.stage, l.takes = nil, 0, laneHeld, 1
 	if c.held > c.cfg.MaxHeld {
-		c.drain(endFatal, fmt.Errorf("waybill: WB5005 relay %q stops: more than %d keys are set aside; the newest reason: %w. Try: repair the cause, then start the relay again: it goes on where it is, and nothing is lost",
+		c.drain(endHalt, fmt.Errorf("waybill: WB5005 relay %q stops: more than %d keys are set aside; the newest reason: %w. Try: repair the cause, then start the relay again: it goes on where it is, and nothing is lost",
 			c.cfg.Name, c.cfg.MaxHeld, err))
 		return
 	}
@@ -285,12 +302,16 @@ func (c *core) gather(l *lane) {
 // loadLimit is how many parked messages of a lane are taken into memory at once.
 const loadLimit = 100
 
-// load asks for the parked messages of the first gathering lane, once the table shows all that became of them.
+// load asks for the parked messages of the first gathering lane, once the table shows all that became of them, and if
+// there is room: they are no part of the window.
 func (c *core) load() {
-	if !c.loading && len(c.toLoad) > 0 && c.toLoad[0].unsaved == 0 {
-		c.loading = true
-		c.do(actLoad{c.lease, c.toLoad[0].stored(), loadLimit})
+	if c.loading || len(c.toLoad) == 0 || c.toLoad[0].unsaved > 0 || c.loaded > c.cfg.WindowBytes/4 {
+		return
 	}
+	c.loading = true
+	l := c.toLoad[0]
+	l.takes = max(l.takes, 1)
+	c.do(actLoad{c.lease, l.stored(), l.takes})
 }
 
 func (c *core) onHeld(ev evHeld) {
@@ -300,7 +321,7 @@ func (c *core) onHeld(ev evHeld) {
 	}
 	l := c.toLoad[0]
 	c.toLoad = c.toLoad[1:]
-	l.more = len(ev.rows) == loadLimit
+	l.more = len(ev.rows) == l.takes
 	if l.more { // what came meanwhile belongs behind those that are still in the table
 		for _, e := range l.queue {
 			c.park(e, Parked{State: StateHeld})
@@ -309,6 +330,7 @@ func (c *core) onHeld(ev evHeld) {
 	}
 	front := make([]*entry, len(ev.rows), len(ev.rows)+len(l.queue))
 	for i := range ev.rows {
+		c.loaded += sizeOf(&ev.rows[i].Message)
 		front[i] = &entry{msg: &ev.rows[i].Message, row: &ev.rows[i], lane: l}
 	}
 	l.queue, l.rows, l.stage = append(front, l.queue...), len(front), laneReleasing

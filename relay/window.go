@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"slices"
 	"time"
 )
@@ -164,7 +165,7 @@ func (c *core) onSaved(ev evSaved) {
 }
 
 // findGaps prepares a clean stop, which leaves nothing confirmed behind the saved cursor: what stands in the window before the
-// last message that was sent is sent too, or set aside where its lane already is.
+// last message that was sent is sent too, or set aside where its lane already is, or fails alone.
 func (c *core) findGaps() {
 	last := len(c.win)
 	for last > c.done && c.win[last-1].state == queued {
@@ -174,6 +175,8 @@ func (c *core) findGaps() {
 	for _, e := range c.win[c.done:last] {
 		switch l := e.lane; {
 		case e.state != queued:
+		case l != nil && c.alone(l) && l.queue[0].state == queued:
+			c.setAside(l, errors.New(c.lastErr), false)
 		case l != nil && (l.stage == laneGathering || l.stage == laneReleasing):
 			c.park(e, Parked{State: StateHeld})
 		default:
