@@ -23,9 +23,9 @@ func (w *world) checkCursor(p *proc, lease relay.Lease, s relay.Save, to snapsho
 	}
 }
 
-// checkParks holds at every save: an outage of all sets nothing aside, and only a rejection counts as an attempt.
+// checkParks holds at every save: an outage of all sets nothing aside (but where a relay stops in it), and only a rejection counts as an attempt.
 func (w *world) checkParks(s relay.Save) {
-	if len(s.Park) > 0 && w.broker.outages < 2 && !w.on(brokerRefuses|AckLost|LateWrite|SilentSink|RelayPause) {
+	if len(s.Park) > 0 && w.broker.outages < 2 && !w.on(brokerRefuses|AckLost|LateWrite|SilentSink|RelayPause|RelayStop) {
 		w.fail("parked: %s was set aside, and nothing was ever wrong but an outage", s.Park[0].ID)
 	}
 	for _, list := range [][]relay.Parked{s.Park, s.Retried} {
