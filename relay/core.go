@@ -62,6 +62,8 @@ type core struct {
 	probeAt     time.Duration
 	publishedN  uint64
 	lastErr     string
+	asideErr    string // why something was last set aside
+	parkedN     int    // messages that wait for a person, since Run
 	everSuccess bool
 }
 

@@ -215,6 +215,8 @@ func (c *core) onRejected(l *lane, e *entry, err error) {
 		c.drain(endHalt, fmt.Errorf("waybill: WB5004 relay %q stops: the broker rejected message %q of topic %q (pos %d): %w. Try: correct the message or the broker, or set on_rejected: hold",
 			c.cfg.Name, e.msg.ID, e.msg.Topic, e.msg.Pos, err))
 	case c.cfg.OnRejected == Park && e.row == nil:
+		c.asideErr = err.Error()
+		c.parkedN++
 		c.park(e, Parked{State: StateParked, Attempts: 1, Error: shorten(err)})
 		c.pop(l)
 	default:
@@ -228,6 +230,7 @@ func (c *core) alone(l *lane) bool { return l.tries > 0 && c.publishedN > l.sinc
 // setAside moves a lane's messages to the parked table, where they wait in order for the next try, so that they do not
 // keep the window from moving. attempt tells whether the first of them was refused, not only out of reach.
 func (c *core) setAside(l *lane, err error, attempt bool) {
+	c.asideErr = err.Error()
 	count := 0
 	if attempt {
 		count = 1

@@ -1,7 +1,7 @@
 package relay
 
 import (
-	"errors"
+	"fmt"
 
 	"github.com/waybillhq/waybill"
 )
@@ -19,11 +19,11 @@ func StoredHeaders(stored string) []waybill.Header {
 // sendable is the last net for rows that did not come through Publish: what no broker could carry is not given to the sink.
 func sendable(m *Message) error {
 	if m.Topic == "" || m.ID == "" || m.Type == "" {
-		return errors.New("waybill: WB2003 the row has no topic, id or type. Try: correct or discard it")
+		return fmt.Errorf("waybill: WB2003 the row with pos %d has no topic, id or type. Try: correct or discard it, see docs/operations.md", m.Pos)
 	}
 	for _, h := range m.Headers {
 		if h.Name == "" {
-			return errors.New("waybill: WB2004 the row's headers are not a JSON array of pairs with names. Try: correct or discard it")
+			return fmt.Errorf("waybill: WB2004 the headers of message %q (pos %d) are not a JSON array of pairs with names. Try: correct or discard it, see docs/operations.md", m.ID, m.Pos)
 		}
 	}
 	return nil

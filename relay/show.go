@@ -1,18 +1,35 @@
 package relay
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
-// logState is what was last said, so that a change is said once and not at every step.
+// logState is what was last said, so that a change is said once and not at every step, and an alarm at most every ten seconds.
 type logState struct {
-	state string
-	err   string
-	at    time.Time
-	held  int
+	state        string
+	err          string
+	held, parked int
+	at           map[string]time.Time // by alarm
+}
+
+const alarmPace = 10 * time.Second
+
+// due tells whether an alarm may be raised again, and notes that it is.
+func (l *logState) due(alarm string) bool {
+	if time.Since(l.at[alarm]) < alarmPace {
+		return false
+	}
+	if l.at == nil {
+		l.at = map[string]time.Time{}
+	}
+	l.at[alarm] = time.Now()
+	return true
 }
 
 // show publishes the picture for Status and tells the person on call about changes.
 func (s *shell) show() {
-	c := s.core
+	c, said := s.core, &s.logged
 	st := Status{
 		State: c.stateName(), Owner: c.owner, Epoch: c.lease.Epoch, Published: c.publishedN, Window: len(c.win),
 		InFlight: c.inflight, HeldLanes: c.held, LastError: c.lastErr, Outage: c.streak >= gateAfter,
@@ -21,29 +38,32 @@ func (s *shell) show() {
 		st.LastSuccess = s.start.Add(c.confirmed)
 	}
 	s.relay.status.Store(&st)
-	now := time.Now()
-	log := s.cfg.Logger.With("relay", s.cfg.Name)
-	if st.State != s.logged.state {
-		log.Info("state", "state", st.State, "owner", st.Owner, "epoch", st.Epoch)
-		s.logged.state = st.State
+	if st.State != said.state {
+		said.state = st.State
+		s.log().Info("state", "state", st.State, "owner", st.Owner, "epoch", st.Epoch)
 	}
-	if st.HeldLanes != s.logged.held {
-		if st.HeldLanes > s.logged.held && s.logged.held == 0 {
-			log.Warn("keys are set aside; the others flow on", "held", st.HeldLanes, "error", st.LastError)
-		} else if st.HeldLanes == 0 {
-			log.Info("no key is set aside any more")
-		}
-		s.logged.held = st.HeldLanes
+	switch {
+	case st.HeldLanes > said.held && said.due("held"):
+		said.held = st.HeldLanes
+		s.log().Warn("keys are set aside and tried again by themselves; the others flow on", "held", st.HeldLanes, "error", c.asideErr)
+	case st.HeldLanes == 0 && said.held > 0:
+		said.held = 0
+		s.log().Info("no key is set aside any more")
 	}
-	// An outage is told once, then every ten seconds, not at every failed try.
-	if st.LastError != "" && st.LastError != s.logged.err && (s.logged.err == "" || now.Sub(s.logged.at) > 10*time.Second) {
-		log.Warn("trouble", "error", st.LastError, "outage", st.Outage)
-		s.logged.err, s.logged.at = st.LastError, now
+	if c.parkedN > said.parked && said.due("parked") {
+		said.parked = c.parkedN
+		s.log().Warn("messages are parked and wait for a person; their keys flow on without them", "parked", c.parkedN, "error", c.asideErr)
 	}
-	if st.LastError == "" {
-		s.logged.err = ""
+	switch {
+	case st.LastError == "":
+		said.err = ""
+	case st.LastError != said.err && st.LastError != c.asideErr && said.due("trouble"):
+		said.err = st.LastError
+		s.log().Warn("trouble; the relay goes on trying", "error", st.LastError, "outage", st.Outage)
 	}
 }
+
+func (s *shell) log() *slog.Logger { return s.cfg.Logger.With("relay", s.cfg.Name) }
 
 func (c *core) stateName() string {
 	switch {

@@ -57,6 +57,9 @@ func dial(ctx context.Context, config Config, servers []string) (*link, error) {
 	}
 	defer context.AfterFunc(ctx, l.wire.cut)()
 	if l.nc, err = o.Connect(); err != nil {
+		if errors.Is(err, nats.ErrNoServers) && l.wire.refused != nil {
+			err = l.wire.refused // the client keeps the cause to itself
+		}
 		return nil, err
 	}
 	if l.js, err = jetstream.New(l.nc); err == nil {
@@ -148,6 +151,7 @@ func (l *link) purge() {
 type wire struct {
 	conn    atomic.Pointer[net.Conn]
 	writing atomic.Int32
+	refused error        // of the last dial, written and read by the goroutine that connects
 	held    atomic.Int32 // while it is not 0 a write cuts the wire instead: purge need not wait for it
 }
 
@@ -191,8 +195,15 @@ type dialer struct {
 }
 
 func (d dialer) Dial(network, address string) (net.Conn, error) {
+	var conn net.Conn
+	var err error
 	if d.inner != nil {
-		return d.wire.wrap(d.inner.Dial(network, address))
+		conn, err = d.inner.Dial(network, address)
+	} else {
+		conn, err = (&net.Dialer{}).DialContext(d.ctx, network, address)
 	}
-	return d.wire.wrap((&net.Dialer{}).DialContext(d.ctx, network, address))
+	if err != nil {
+		d.wire.refused = err
+	}
+	return d.wire.wrap(conn, err)
 }

@@ -159,6 +159,9 @@ func (s *Source) forget(r *reader) {
 	}
 }
 
+// saveTimeout bounds one save on a session that may have died silently.
+const saveTimeout = 10 * time.Second
+
 // Save implements relay.Store, on the reader's session: the snapshots in the position were taken there. The transaction's own
 // number lies above all that the snapshots know, and once it has survived, no number below can be given out again.
 func (s *Source) Save(ctx context.Context, lease relay.Lease, save relay.Save) error {
@@ -179,6 +182,9 @@ func (s *Source) Save(ctx context.Context, lease relay.Lease, save relay.Save) e
 		guard.Args = append(guard.Args, cur.Newest().String())
 	}
 	r.turn.Lock()
+	// The wait for the reader, who may be measuring a huge backlog, takes nothing from the time that the save itself has.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
 	err := explain(s.Store.SaveOn(ctx, r.conn, lease, save, guard))
 	r.turn.Unlock()
 	if err == nil && save.Durable && save.Position != "" {
