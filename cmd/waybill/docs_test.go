@@ -72,12 +72,12 @@ func TestEveryCodeHasItsPlaceInTheErrorsPage(t *testing.T) {
 func TestEveryKeyIsExplainedWithItsDefault(t *testing.T) {
 	t.Parallel()
 	page := read(t, "docs/configuration.md")
-	for section, example := range map[string]any{"": config.Config{}, "sources.<name>.": config.Source{}, "sources.<name>.columns.": config.Columns{}, "sinks.<name>.": config.Sink{}, "relays.<name>.": config.Relay{}} {
+	for section, example := range map[string]any{"": config.Config{}, "sources.<name>.": config.Source{}, "sources.<name>.columns.": config.Columns{}, "sources.<name>.retention.": config.Retention{}, "sinks.<name>.": config.Sink{}, "relays.<name>.": config.Relay{}} {
 		v := reflect.TypeOf(example)
 		for i := range v.NumField() {
 			tag := v.Field(i).Tag
 			key := tag.Get("yaml")
-			if key == "" || key == "-" || v.Field(i).Type.Kind() == reflect.Map || v.Field(i).Type == reflect.TypeFor[config.Columns]() {
+			if key == "" || key == "-" || v.Field(i).Type.Kind() == reflect.Map || v.Field(i).Type == reflect.TypeFor[config.Columns]() || v.Field(i).Type == reflect.TypeFor[config.Retention]() {
 				continue
 			}
 			row := "| `" + section + key + "` | "

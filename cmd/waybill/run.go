@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/waybillhq/waybill/cmd/waybill/internal/broker"
@@ -57,7 +58,7 @@ func (c runCmd) Run(ctx context.Context, a *app) error {
 	for _, url := range brokers.URLs() {
 		a.log.Info("the broker in this process listens", "url", url)
 	}
-	return a.supervise(ctx, cfg.Listen, running)
+	return a.supervise(ctx, cfg, running)
 }
 
 // limitMemory makes the collector work for it before the process grows beyond its windows: with bodies of 900 kB the peak
@@ -117,14 +118,23 @@ func (r *running) close(a *app) {
 
 // supervise runs the relays until ctx ends or one of them fails: a relay that must not go on ends the process, so that
 // somebody looks.
-func (a *app) supervise(ctx context.Context, listen string, relays []*running) error {
+func (a *app) supervise(ctx context.Context, cfg *config.Config, relays []*running) error {
 	ctx, cancel := context.WithCancel(ctx)
+	var retaining sync.WaitGroup
+	defer retaining.Wait()
 	defer cancel()
-	stopProbes, err := a.serve(listen, relays)
+	stopProbes, err := a.serve(cfg.Listen, relays)
 	if err != nil {
 		return err
 	}
 	defer stopProbes()
+	byFirst := map[string]bool{} // of a source's relays: the owner of that one deletes
+	for _, r := range relays {
+		if age := cfg.Sources[r.sourceName].Retention.Age; age > 0 && !byFirst[r.sourceName] {
+			byFirst[r.sourceName] = true
+			retaining.Go(func() { r.retain(ctx, age, a.log) })
+		}
+	}
 
 	ended := make(chan error, len(relays))
 	for _, r := range relays {

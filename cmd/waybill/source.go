@@ -15,9 +15,14 @@ import (
 
 // source is what every source package offers.
 type source interface {
+	unclosed
+	Close() error
+}
+
+type unclosed interface {
 	relay.Source
 	relay.Store
-	Close() error
+	relay.Retainer
 }
 
 // openSource makes the source of one relay. It connects to nothing.
@@ -33,10 +38,7 @@ func openSource(s config.Source, log *slog.Logger) (source, error) {
 	if err != nil {
 		return nil, err
 	}
-	var src interface {
-		relay.Source
-		relay.Store
-	}
+	var src unclosed
 	if s.Mode == "flagged" {
 		src, err = flagged.New(db, addr.dialect, flagged.Config{Table: s.Table, Columns: flagged.Columns(s.Columns), Topic: s.Topic, Type: s.Type})
 	} else {
@@ -45,13 +47,12 @@ func openSource(s config.Source, log *slog.Logger) (source, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return withDB{src, src, db}, nil
+	return withDB{src, db}, nil
 }
 
 // withDB closes the handle that a source was given.
 type withDB struct {
-	relay.Source
-	relay.Store
+	unclosed
 	db *sql.DB
 }
 

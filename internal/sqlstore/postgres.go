@@ -22,7 +22,15 @@ var postgres = &database{
 		"{left}", "(extract(epoch FROM expires_at - clock_timestamp()) * 1000000)::bigint",
 		"{among}", "pos = ANY($2::bigint[])",
 		"{sync}", "set_config('synchronous_commit', ", "{/sync}", ", true) IS NOT NULL",
+		"{cursors}", "WITH s AS MATERIALIZED (SELECT relay, nullif(split_part(position, ' ', 1), '')::pg_snapshot AS s0 " +
+			"FROM waybill.cursor WHERE position NOT LIKE 'flagged%') ",
+		"{behind}", "pg_visible_in_snapshot(t.xid, s.s0) IS TRUE",
+		"{every}", "bool_and",
 	},
+	chunk: 1000,
+	// The planner keeps to the index on pos, and a column without a time zone is read as the reader reads it.
+	retaining: "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true), " +
+		"set_config('lock_timeout', '1000', true), set_config('TimeZone', 'UTC', true)",
 	list: func(positions []int64) string {
 		var b strings.Builder
 		for _, pos := range positions {

@@ -25,7 +25,11 @@ var sqlite = &database{
 		"{left}", "expires_at - CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
 		"{among}", "pos IN (SELECT value FROM json_each(?2))",
 		"{sync}", "", "{/sync}", " IS NOT NULL",
+		"{cursors}", "WITH s AS (SELECT relay, CAST(position AS INTEGER) AS s0 FROM waybill_cursor WHERE position NOT LIKE 'flagged%') ",
+		"{behind}", "t.pos <= s.s0",
+		"{every}", "min",
 	},
+	chunk: 100, // the application's writers wait for it
 	list: func(positions []int64) string {
 		text, _ := json.Marshal(positions) // integers always encode
 		return string(text)

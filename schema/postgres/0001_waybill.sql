@@ -80,7 +80,7 @@ FROM (
            nullif(split_part(position, ' ', 1), '')::pg_snapshot AS s0,
            nullif(split_part(position, ' ', 2), '')::bigint AS last,
            nullif(split_part(position, ' ', 3), '')::pg_snapshot AS s1
-    FROM waybill.cursor WHERE branch = ''
+    FROM waybill.cursor WHERE branch = '' AND position NOT LIKE 'flagged%' -- those are of tables with a flag
 ) AS c CROSS JOIN waybill.outbox o;
 
 -- For producers that are not in Go: docs/sql-contract.md.

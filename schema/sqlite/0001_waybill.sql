@@ -65,6 +65,7 @@ CREATE VIEW waybill_outbox_status AS
 SELECT c.relay, o.pos, o.id,
        o.pos <= CAST(c.position AS INTEGER)
            AND NOT EXISTS (SELECT 1 FROM waybill_parked p WHERE p.relay = c.relay AND p.pos = o.pos) AS is_published
-FROM waybill_cursor c CROSS JOIN waybill_outbox o WHERE c.branch = '';
+FROM waybill_cursor c CROSS JOIN waybill_outbox o
+WHERE c.branch = '' AND c.position NOT LIKE 'flagged%'; -- those are of tables with a flag
 
 INSERT INTO waybill_migration (version, name) VALUES (1, 'waybill');

@@ -83,7 +83,8 @@ func (r *reader) Read(ctx context.Context, budget relay.Budget) (relay.Batch, er
 		r.pace.Looked(len(page) > 0, took)
 		if len(page) > 0 {
 			return relay.Batch{Messages: page, Position: func(n int) relay.Position {
-				return relay.Position(strconv.FormatInt(page[n-1].Pos, 10)) // for people: the next Open does not need it
+				// For people: the next Open does not need it. The first word keeps it apart from the cursors of tables without a flag.
+				return relay.Position("flagged " + strconv.FormatInt(page[n-1].Pos, 10))
 			}}, nil
 		}
 	}

@@ -46,6 +46,9 @@ func (d *decoder) check(c *Config, extra func(kind, name string, c *Config) erro
 			if c.Sources[name].From == "now" {
 				add("WB4508", path+".from", "mode flagged publishes whatever is not marked; mark what is not wanted, by hand")
 			}
+			if c.Sources[name].Retention.Age > 0 && c.Sources[name].Columns.CreatedAt == "-" {
+				add("WB4508", path+".retention.age", "without a column created_at the age of a row is not known")
+			}
 			continue
 		}
 		for _, key := range sorted(c.origin) {

@@ -38,10 +38,17 @@ type Source struct {
 	Table string        `yaml:"table"`
 	URI   string        `yaml:"uri"`
 
+	Retention Retention `yaml:"retention"`
+
 	// For mode flagged only.
 	Columns Columns `yaml:"columns"`
 	Topic   string  `yaml:"topic"`
 	Type    string  `yaml:"type"`
+}
+
+// Retention says when published messages are deleted. The zero value says never.
+type Retention struct {
+	Age time.Duration `yaml:"age" required:"true" min:"1"`
 }
 
 // Columns names the columns of a table of the user's own. Empty is the name of Waybill's own column, "-" is none.

@@ -25,6 +25,7 @@ sources:
   orders:
     url: postgres://app:${env:PASSWORD}@db/orders
     from: now
+    retention: {age: 7d}
 sinks:
   main: {url: "nats://broker:4222"}
 relays:
@@ -77,11 +78,17 @@ waybill: WB4505 F:1: sources.a.url is required`},
 		{"names that nobody has", "sources: {orders: {url: \"postgres://h/d\"}}\nrelays:\n  r:\n    source: order\n    sink: main\n",
 			`waybill: WB4507 F:4: relays.r.source: there is no source "order" (did you mean "orders"?)
 waybill: WB4507 F:5: relays.r.sink: there is no sink "main"`},
-		{"what only flagged sources have", "sources:\n  a:\n    url: postgres://h/d\n    topic: x\n    columns: {pos: seq, psos: x}\n  b:\n    url: postgres://h/d\n    mode: flagged\n    from: now\n    columns: {pos: seq}\n",
+		{"what only flagged sources have", "sources:\n  a:\n    url: postgres://h/d\n    topic: x\n    columns: {pos: seq, psos: x}\n  b:\n    url: postgres://h/d\n    mode: flagged\n    from: now\n    columns: {pos: seq, created_at: \"-\"}\n    retention: {age: 7d}\n",
 			`waybill: WB4502 F:5: unknown key "psos" in sources.a.columns (did you mean "pos"?)
 waybill: WB4508 F:5: sources.a.columns.pos: only sources with mode: flagged may have it
 waybill: WB4508 F:4: sources.a.topic: only sources with mode: flagged may have it
-waybill: WB4508 F:9: sources.b.from: mode flagged publishes whatever is not marked; mark what is not wanted, by hand`},
+waybill: WB4508 F:9: sources.b.from: mode flagged publishes whatever is not marked; mark what is not wanted, by hand
+waybill: WB4508 F:11: sources.b.retention.age: without a column created_at the age of a row is not known`},
+		{"retention", "sources:\n  a: {url: \"postgres://h/d\", retention: 7d}\n  b: {url: \"postgres://h/d\", retention: {}}\n  c: {url: \"postgres://h/d\", retention: {age: 0s}}\n",
+			`waybill: WB4503 F:2: sources.a.retention: want keys with values, got one value
+waybill: WB4505 F:2: sources.a.retention.age is required
+waybill: WB4505 F:3: sources.b.retention.age is required
+waybill: WB4503 F:4: sources.c.retention.age: must be above 0, got "0s"`},
 		{"two relays that mark the same rows", "sources: {a: {url: \"postgres://h/d\", mode: flagged}}\nsinks: {k: {url: \"nats://h\"}}\nrelays:\n  r: {source: a, sink: k}\n  s: {source: a, sink: k}\n",
 			`waybill: WB4508 F:5: relays.s.source: relay "r" owns the source "a" already: in mode flagged a row is marked once, for one relay`},
 		{"a bad name", "sinks: {\"a b\": {url: \"nats://h\"}}\n", `waybill: WB4503 F:1: sinks: the name "a b" may have only letters, digits and . _ -, and at most 63 of them`},
@@ -117,7 +124,7 @@ func TestAWholeFileIsReadWithDefaults(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	s := c.Sources["orders"]
-	if s.URL.Reveal() != "postgres://app:pa$$word@db/orders" || s.Mode != "cursor" || s.From != "now" {
+	if s.URL.Reveal() != "postgres://app:pa$$word@db/orders" || s.Mode != "cursor" || s.From != "now" || s.Retention.Age != 7*24*time.Hour {
 		t.Errorf("got %q %+v", s.URL.Reveal(), s)
 	}
 	if len(c.Warnings) != 0 {

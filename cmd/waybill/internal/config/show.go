@@ -42,7 +42,7 @@ func (c *Config) Entries() []Entry {
 }
 
 func add(out *[]Entry, path, value, origin string) {
-	if value == "" && origin == "default" {
+	if (value == "" || value == "0s") && origin == "default" {
 		return // not set, and means nothing
 	}
 	*out = append(*out, Entry{path, value, origin})
