@@ -35,7 +35,7 @@ func TestPostgresCrashUnderLoadLosesAndInventsNothing(t *testing.T) {
 	exec(t, s.db, `ALTER SYSTEM SET synchronous_commit = on`)
 
 	observer := NewObserver()
-	s.startRelay(t, relay.Config{Sink: Sink{observer}, Window: window})
+	s.startRelay(t, relay.Config{Name: "stress", Sink: Sink{observer}, Window: window})
 	loaded := make(chan struct{})
 	go func() {
 		defer close(loaded)
@@ -44,7 +44,7 @@ func TestPostgresCrashUnderLoadLosesAndInventsNothing(t *testing.T) {
 	crashes := per(3, 20)
 	for range crashes {
 		before := observer.Count()
-		within(t, time.Minute, "messages to flow", func() bool {
+		within(t, "messages to flow", func() bool {
 			select {
 			case <-loaded:
 				return true

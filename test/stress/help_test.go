@@ -37,7 +37,7 @@ func newStage(t *testing.T, k kind, url string) *stage {
 // arrive waits until the observer has seen as much as is committed.
 func (s *stage) arrive(t *testing.T, o *Observer, what string) {
 	t.Helper()
-	within(t, time.Minute, what+" to arrive", func() bool { return o.Count() >= Total(t.Context(), t, s.db) })
+	within(t, what+" to arrive", func() bool { return o.Count() >= Total(t.Context(), t, s.db) })
 }
 
 func exec(t *testing.T, db *sql.DB, query string) {
@@ -66,7 +66,7 @@ func run(t *testing.T, tx *sql.Tx, queries ...string) {
 	}
 }
 
-// startRelay runs the relay "stress" in this process until the test or the returned func ends it; a relay that fails fails the test.
+// startRelay runs a relay in this process until the test or the returned func ends it; a relay that fails fails the test.
 func (s *stage) startRelay(t *testing.T, cfg relay.Config) (stop func()) {
 	t.Helper()
 	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
@@ -79,7 +79,7 @@ func (s *stage) startRelay(t *testing.T, cfg relay.Config) (stop func()) {
 			t.Error(err)
 		}
 	})
-	cfg.Name, cfg.Source, cfg.Store = "stress", src, src
+	cfg.Source, cfg.Store = src, src
 	r, err := relay.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -103,8 +103,9 @@ func (s *stage) startRelay(t *testing.T, cfg relay.Config) (stop func()) {
 }
 
 // within polls a condition; it fails the test when the condition does not come true in time.
-func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
+func within(t *testing.T, what string, ok func() bool) {
 	t.Helper()
+	const limit = time.Minute
 	for end := time.Now().Add(limit); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited %v for %s", limit, what)

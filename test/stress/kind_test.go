@@ -78,10 +78,10 @@ func (k kind) open(t *testing.T, url string) *sql.DB {
 	return db
 }
 
-// source is a relay.Source and relay.Store.
 type source interface {
 	relay.Source
 	relay.Store
+	relay.Retainer
 }
 
 // read opens the outbox as a relay does. Call the func once the relay has ended.
@@ -132,8 +132,8 @@ func (k kind) prepare(t *testing.T, db *sql.DB) Load {
 	if !k.isSQLite() {
 		return load
 	}
-	load.Early, load.Think = "", 0 // one writer at a time: a pause is everybody's
-	load.Writers, load.Per = 6, per(40, 1200)
+	load.Early, load.Think = "", 0            // one writer at a time: a pause is everybody's
+	load.Writers, load.Per = 6, per(20, 1200) // the race detector makes SQLite 25 times as slow
 	load.Begin = func(ctx context.Context, db *sql.DB) (tx *sql.Tx, err error) {
 		err = sqliteconn.Retry(ctx, func() error {
 			tx, err = db.BeginTx(ctx, nil)
