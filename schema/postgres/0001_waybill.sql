@@ -98,6 +98,7 @@ DECLARE
         WHEN coalesce(type, '') = '' THEN 'WB3101 the type is required'
         WHEN octet_length(type) > 255 THEN 'WB3102 the type has more than 255 bytes'
         WHEN coalesce(id, '') !~ '^[!-~]{1,128}$' THEN 'WB3103 the id is not 1 to 128 printable ASCII characters without space'
+        WHEN json_typeof(headers::json) <> 'array' THEN 'WB3009 the headers are not a JSON array of pairs of text'
         WHEN EXISTS (
             SELECT FROM json_array_elements(headers::json) AS h
             WHERE CASE WHEN json_typeof(h) = 'array' THEN json_array_length(h) <> 2 ELSE true END

@@ -58,7 +58,7 @@ func TestTheSQLFunctionRefusesWhatNoBrokerCouldTake(t *testing.T) {
 		`'t', 'k', 'n', 'x', headers => '[["a",1]]'`:      "WB3009 the headers",
 		`'t', 'k', 'n', 'x', headers => '["a","b"]'`:      "WB3009 the headers",
 		`'t', 'k', 'n', 'x', headers => '[["a",null]]'`:   "WB3009 the headers",
-		`'t', 'k', 'n', 'x', headers => '{"a":"b"}'`:      "json_array_elements",
+		`'t', 'k', 'n', 'x', headers => '{"a":"b"}'`:      "WB3009",
 		`'t', 'k', 'n', 'x', headers => 'no JSON at all'`: "type json",
 	} {
 		_, err := d.db.ExecContext(t.Context(), `SELECT waybill.publish(`+call+`)`)
