@@ -128,3 +128,22 @@ func TestSourceThatDoesNotOpenIsAskedLessAndLess(t *testing.T) {
 		t.Errorf("back-off as after %d failures", d.fails)
 	}
 }
+
+func TestOutageDoesNotLengthenTheWaitOfWhatIsSetAsideAfterIt(t *testing.T) {
+	t.Parallel()
+	d := drive(t)
+	d.happen(evRead{batch: batch(1)})
+	e := d.win[0]
+	for range 30 { // a long outage
+		e.state = inFlight
+		d.inflight = 1
+		d.onConfirmed(e, errors.New("no connection"))
+		d.waiting = nil
+	}
+	e.state = inFlight
+	d.inflight = 1
+	d.onConfirmed(e, Topic(errors.New("no stream")))
+	if wait := e.lane.until - d.core.now; wait > 2*time.Second {
+		t.Errorf("set aside for %v", wait)
+	}
+}

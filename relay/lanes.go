@@ -19,6 +19,7 @@ type lane struct {
 	takes   int // so many stored messages are loaded at once: one, until one of them has been published
 	unsaved int // changes of its parked messages that are not saved yet
 	tries   int // failures in a row
+	asides  int // how often in a row it was set aside: an outage before that must not lengthen the wait
 	failing time.Duration
 	since   uint64        // how many messages had been published when it began to fail
 	sent    time.Duration // when its first message was last given to the sink
@@ -176,7 +177,7 @@ func (c *core) onPublished(e *entry) {
 		c.touch(e.lane)
 	}
 	if l := e.lane; l != nil {
-		l.tries, l.failing = 0, 0
+		l.tries, l.asides, l.failing = 0, 0, 0
 		c.pop(l)
 	}
 	if len(c.win) > c.done && c.win[c.done] == e {
@@ -264,7 +265,8 @@ func (c *core) setAside(l *lane, err error, attempt bool) {
 			c.cfg.Name, c.cfg.MaxHeld, err))
 		return
 	}
-	c.wait(l, c.now+c.backoff(l.tries+6, 5*time.Minute)) // from about a second on
+	l.asides++
+	c.wait(l, c.now+c.backoff(l.asides+6, 5*time.Minute)) // from about a second on
 }
 
 func (c *core) park(e *entry, p Parked) {
