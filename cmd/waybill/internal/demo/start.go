@@ -41,7 +41,6 @@ func (d *demo) start(ctx context.Context) (err error) {
 			return fmt.Errorf("make the tables of the service %s: %w", s.name, err)
 		}
 	}
-	// TODO schema
 	if _, err := schema.Apply(ctx, d.waybill.db, dialect.SQLite); err != nil {
 		return err
 	}
