@@ -73,3 +73,15 @@ func (p *Pace) Looked(found bool, slow time.Duration) {
 		p.found = p.looked
 	}
 }
+
+// Sleep blocks for d. If ctx ends first it returns ctx's error.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

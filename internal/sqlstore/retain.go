@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/waybillhq/waybill/internal/poll"
 	"github.com/waybillhq/waybill/relay"
 )
 
@@ -54,7 +55,7 @@ func (s *Store) Retain(ctx context.Context, log Log, age time.Duration) (done re
 		if err == nil {
 			done.Deleted += gone
 			if floor, more = to, ready > 0; more {
-				err = sleep(ctx, max(chunkPause, time.Since(began)))
+				err = poll.Sleep(ctx, max(chunkPause, time.Since(began)))
 			}
 		}
 	}
@@ -81,17 +82,6 @@ func heldBy(ctx context.Context, tx Querier, done *relay.Retention, query string
 		done.HeldBy = append(done.HeldBy, name)
 	}
 	return rows.Err()
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 type retention struct{ survey, remove, holders string }

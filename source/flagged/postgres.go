@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/waybillhq/waybill/internal/poll"
 	"github.com/waybillhq/waybill/internal/sqlstore"
 )
 
@@ -98,22 +99,11 @@ func (s *session) Flush(ctx context.Context) error {
 		if time.Since(started) > 2*time.Millisecond {
 			_, err = s.ExecContext(ctx, `SELECT set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'waybill', '')`)
 		} else {
-			err = sleep(ctx, 500*time.Microsecond)
+			err = poll.Sleep(ctx, 500*time.Microsecond)
 		}
 		if err == nil {
 			err = s.QueryRowContext(ctx, `SELECT pg_current_wal_flush_lsn() >= $1::text::pg_lsn`, end).Scan(&flushed)
 		}
 	}
 	return err
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

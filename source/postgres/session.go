@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/waybillhq/waybill/internal/poll"
 	"github.com/waybillhq/waybill/internal/snapshot"
 	"github.com/waybillhq/waybill/relay"
 )
@@ -183,7 +184,7 @@ func (s *session) Flush(ctx context.Context, lsn uint64) error {
 			return fmt.Errorf("waybill: WB1013 the server's log is not durable up to %X after a synchronous commit (it is up to %X)", lsn, flushed)
 		}
 		if try < flushTries {
-			if err := sleep(ctx, 200*time.Microsecond); err != nil {
+			if err := poll.Sleep(ctx, 200*time.Microsecond); err != nil {
 				return err
 			}
 		}
@@ -192,17 +193,6 @@ func (s *session) Flush(ctx context.Context, lsn uint64) error {
 
 // flushTries polls come before the log is flushed on purpose: about 2 ms.
 const flushTries = 7
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 func parseLSN(text string) (uint64, error) {
 	hi, lo, ok := strings.Cut(text, "/")
