@@ -8,6 +8,9 @@ if [ -z "${WAYBILL_TEST_POSTGRES_URL:-}" ] && ! command -v postgres >/dev/null &
 	! compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; then
 	missing+=(postgresql)
 fi
+if [ -z "${WAYBILL_TEST_RABBITMQ_URL:-}" ] && [ ! -x /usr/lib/rabbitmq/bin/rabbitmq-server ]; then
+	missing+=(rabbitmq-server)
+fi
 command -v pgbouncer >/dev/null || missing+=(pgbouncer libfaketime) # a pooler in the way, a server with a wrong clock
 if ! command -v "$(go env CC)" >/dev/null; then
 	missing+=(gcc libc6-dev) # the race detector is linked by a C compiler
