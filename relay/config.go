@@ -36,6 +36,8 @@ type Config struct {
 	Logger *slog.Logger
 	// MaxHeld bounds the lanes that wait aside; above it the relay stops loudly. Defaults to 10,000.
 	MaxHeld int
+	// Observer is told of every call of the sink. Defaults to nobody.
+	Observer Observer
 	// OnRejected defaults to Hold.
 	OnRejected Policy
 	// Owner names this process in the lease. Defaults to host, process number and a random part.
@@ -45,6 +47,9 @@ type Config struct {
 	// StuckAfter is how long one key may keep failing for an outage, while other keys are confirmed, before it is set aside
 	// so that it does not pin the window. Defaults to 30 s.
 	StuckAfter time.Duration
+	// Topics are the patterns of the topics that this relay publishes; * stands for any run of characters. Others are passed over,
+	// for another relay. Defaults to every topic.
+	Topics []string
 	// Window bounds the messages read and not yet behind the saved cursor: the bound of duplicates. Defaults to 10,000.
 	Window int
 	// WindowBytes bounds the same in bytes: the bound of memory. Defaults to 16 MiB.

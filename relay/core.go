@@ -82,7 +82,8 @@ type ending int
 const (
 	endReload ending = iota // source or store in doubt: throw away all memory, take the lease anew
 	endLost                 // somebody else owns the relay
-	endStop                 // a person asked
+	endAsked                // a person wants what happens between two tenures
+	endStop                 // a person asked for the end
 	endHalt                 // the relay must not go on by itself; source and store are well
 	endFatal                // going on could break the promise
 )
@@ -97,7 +98,7 @@ func (c *core) step(now time.Duration, ev event) []action {
 	case evTick:
 	case evStop:
 		c.stop = true
-		if c.phase == running {
+		if c.phase == running || c.phase == draining && c.end == endAsked {
 			c.drain(endStop, nil)
 		}
 	case evAcquired:
@@ -110,7 +111,10 @@ func (c *core) step(now time.Duration, ev event) []action {
 	case evRenewed:
 		c.renewing = false
 		if c.check(ev.err) {
-			c.until = ev.asked + c.cfg.Lease
+			c.until = ev.sent + c.cfg.Lease
+			if ev.asked && c.phase == running {
+				c.drain(endAsked, nil)
+			}
 		}
 	case evRead:
 		c.onRead(ev)
@@ -232,24 +236,27 @@ func (c *core) drain(why ending, err error) {
 		if c.reading {
 			c.do(actQuitRead{})
 		}
-		if why == endStop {
+		if c.clean() {
 			c.findGaps()
 		}
-	case c.phase == draining && (why >= endHalt || c.end == endStop):
+	case c.phase == draining && (why >= endHalt || c.clean()):
 		c.end, c.endErr = why, err
 	}
 }
 
+// clean tells that a tenure ends with nothing confirmed behind the saved cursor, if the broker allows.
+func (c *core) clean() bool { return c.end == endStop || c.end == endAsked }
+
 // advanceDrain waits for everything under way, saves once more where that makes sense, and leaves.
 // What is in flight ends soon, because no send outlives the send timeout.
 func (c *core) advanceDrain() {
-	if c.end == endStop {
+	if c.clean() {
 		c.renew()
 	}
 	if c.fillGaps() || c.opening || c.renewing || c.reading || c.saving || c.loading || c.sending || c.inflight > 0 {
 		return
 	}
-	if (c.end == endStop || c.end == endHalt) && c.opened && !c.finalSave {
+	if (c.clean() || c.end == endHalt) && c.opened && !c.finalSave {
 		c.finalSave = true
 		if c.save(true) {
 			return
@@ -264,6 +271,8 @@ func (c *core) advanceDrain() {
 	case endReload:
 		c.phase = standby
 		c.fail(c.endErr)
+	case endAsked:
+		c.phase, c.nextTry = standby, c.now
 	case endLost:
 		c.phase, c.nextTry = standby, c.now+c.jitter(100*time.Millisecond)
 	}
@@ -317,7 +326,7 @@ func (c *core) deadline() time.Duration {
 			soonest(c.saveDue())
 		}
 	case draining:
-		if c.end == endStop {
+		if c.clean() {
 			soonest(c.nextRen)
 			soonest(c.fillBy)
 		}

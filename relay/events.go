@@ -24,7 +24,8 @@ type (
 	}
 	evOpened  struct{ err error }
 	evRenewed struct {
-		asked time.Duration
+		sent  time.Duration
+		asked bool // a person wants what happens between two tenures
 		err   error
 	}
 	evRead struct {
@@ -55,7 +56,7 @@ type (
 	actOpen    struct{ from Position }
 	actRenew   struct {
 		lease Lease
-		asked time.Duration
+		sent  time.Duration
 	}
 	actRead struct{ budget Budget }
 	actSend struct {

@@ -145,7 +145,7 @@ func (c *core) onConfirmed(e *entry, err error) {
 		c.streak++
 		c.probeAt = c.now + c.backoff(c.streak-gateAfter, 2*time.Second)
 		stuck := c.now - l.failing
-		if c.phase == draining && c.end == endStop {
+		if c.phase == draining && c.clean() {
 			if c.alone(l) {
 				c.setAside(l, err, false)
 			} else {

@@ -136,7 +136,7 @@ func (s *shell) do(a action) {
 	switch a := a.(type) {
 	case actAcquire:
 		s.async(func(ctx context.Context) event {
-			t, err := s.cfg.Store.Acquire(ctx, s.cfg.Name, s.cfg.Owner, s.cfg.Lease)
+			t, err := s.cfg.Store.Acquire(ctx, Claim{Relay: s.cfg.Name, Owner: s.cfg.Owner, TTL: s.cfg.Lease, Topics: s.cfg.Topics})
 			return evAcquired{t, err}
 		})
 	case actOpen:
@@ -152,7 +152,8 @@ func (s *shell) do(a action) {
 		})
 	case actRenew:
 		s.async(func(ctx context.Context) event {
-			return evRenewed{a.asked, s.cfg.Store.Renew(ctx, a.lease, s.cfg.Lease)}
+			asked, err := s.cfg.Store.Renew(ctx, a.lease, s.cfg.Lease)
+			return evRenewed{a.sent, asked, err}
 		})
 	case actRead:
 		ctx, cancel := context.WithCancel(s.base)

@@ -9,7 +9,7 @@ import (
 type SimShell interface {
 	Acquire()
 	Open(from Position)
-	Renew(lease Lease, asked time.Duration)
+	Renew(lease Lease, sent time.Duration)
 	Read(b Budget)
 	QuitRead()
 	Send(messages []*Message, until time.Duration, confirm func(i int, err error))
@@ -40,10 +40,12 @@ func (s *SimCore) Sent(now time.Duration) { s.step(now, evSent{}) }
 func (s *SimCore) Acquired(now time.Duration, t Tenure, err error) {
 	s.step(now, evAcquired{t, err})
 }
-func (s *SimCore) Opened(now time.Duration, err error)         { s.step(now, evOpened{err}) }
-func (s *SimCore) Renewed(now, asked time.Duration, err error) { s.step(now, evRenewed{asked, err}) }
-func (s *SimCore) Read(now time.Duration, b Batch, err error)  { s.step(now, evRead{b, err}) }
-func (s *SimCore) Saved(now, took time.Duration, err error)    { s.step(now, evSaved{took, err}) }
+func (s *SimCore) Opened(now time.Duration, err error) { s.step(now, evOpened{err}) }
+func (s *SimCore) Renewed(now, sent time.Duration, err error) {
+	s.step(now, evRenewed{sent: sent, err: err})
+}
+func (s *SimCore) Read(now time.Duration, b Batch, err error) { s.step(now, evRead{b, err}) }
+func (s *SimCore) Saved(now, took time.Duration, err error)   { s.step(now, evSaved{took, err}) }
 func (s *SimCore) Held(now time.Duration, rows []Parked, err error) {
 	s.step(now, evHeld{rows, err})
 }
@@ -65,7 +67,7 @@ func (s *SimCore) step(now time.Duration, ev event) {
 		case actOpen:
 			s.shell.Open(a.from)
 		case actRenew:
-			s.shell.Renew(a.lease, a.asked)
+			s.shell.Renew(a.lease, a.sent)
 		case actRead:
 			s.shell.Read(a.budget)
 		case actQuitRead:

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"time"
 
 	"github.com/waybillhq/waybill"
 )
@@ -26,6 +27,8 @@ type Message struct {
 	Pos int64
 	// Incarnation is the number of the log's life: it grows when the log may have lost its tail (a failover).
 	Incarnation int64
+	// CreatedAt is when the row was written, by the database's clock; zero where the log does not know.
+	CreatedAt time.Time
 }
 
 // Batch is what one Read returned, in log order.
@@ -69,3 +72,11 @@ type Reader interface {
 // Waker is a Reader that polls and can be told to look now, because this process has just published.
 // Wake may be called from any goroutine and never blocks.
 type Waker interface{ Wake() }
+
+// Ranger is a Source that can read a part of its log once more. With it a topic that is missing waits as a [Branch]; without it
+// each of its messages is set aside by copy.
+type Ranger interface {
+	// OpenRange reads the messages of one topic behind from and not behind to, beside the open Reader. Both are positions that a
+	// Batch of this source gave and that were saved, and to is the later. At the end Read returns [io.EOF]; then to is reached.
+	OpenRange(ctx context.Context, from, to Position, topic string) (Reader, error)
+}

@@ -188,7 +188,7 @@ func (c *core) findGaps() {
 // fillGaps sends what findGaps found and tells whether some of it is still to be sent. An outage ends it, and so does one
 // lease: then the next owner repeats what was confirmed behind the gap.
 func (c *core) fillGaps() bool {
-	if c.end != endStop || c.now >= c.fillBy {
+	if !c.clean() || c.now >= c.fillBy {
 		return false
 	}
 	c.ready = slices.DeleteFunc(c.ready, func(e *entry) bool { return !e.gap })

@@ -46,11 +46,15 @@ lease|relay|text|not null|
 lease|owner|text|not null|
 lease|epoch|bigint|not null|
 lease|expires_at|timestamp with time zone|not null|
+lease|asked|boolean|not null|false
 cursor|relay|text|not null|
 cursor|branch|text|not null|''::text
 cursor|epoch|bigint|not null|
 cursor|position|text|not null|''::text
 cursor|saved_at|timestamp with time zone|not null|clock_timestamp()
+cursor|topics|text|null|
+cursor|since|timestamp with time zone|null|
+cursor|error|text|not null|''::text
 parked|relay|text|not null|
 parked|pos|bigint|not null|
 parked|incarnation|bigint|not null|
@@ -67,6 +71,17 @@ parked|content_type|text|not null|''::text
 parked|headers|text|null|
 parked|time|timestamp with time zone|null|
 parked|parked_at|timestamp with time zone|not null|clock_timestamp()
+parked|request|text|null|
+parked|requested_by|text|null|
+parked|edit|text|null|
+audit|n|bigint|not null|
+audit|at|timestamp with time zone|not null|clock_timestamp()
+audit|who|text|not null|
+audit|action|text|not null|
+audit|relay|text|not null|
+audit|pos|bigint|null|
+audit|id|text|not null|''::text
+audit|before|text|null|
 log|name|text|not null|
 log|incarnation|bigint|not null|
 log|system_identifier|text|null|

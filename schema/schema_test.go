@@ -38,7 +38,7 @@ func TestFilesHoldsTheMigrationsAsPlainSQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	names, err := fs.Glob(dir, "*.sql")
-	if err != nil || strings.Join(names, " ") != "0001_waybill.sql flagged.sql roles.sql" {
+	if err != nil || strings.Join(names, " ") != "0001_waybill.sql 0002_branches.sql flagged.sql roles.sql" {
 		t.Errorf("got %q, %v", names, err)
 	}
 }

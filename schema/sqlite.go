@@ -47,11 +47,15 @@ lease|relay|TEXT|null|
 lease|owner|TEXT|not null|
 lease|epoch|INTEGER|not null|
 lease|expires_at|INTEGER|not null|
+lease|asked|INTEGER|not null|0
 cursor|relay|TEXT|not null|
 cursor|branch|TEXT|not null|''
 cursor|epoch|INTEGER|not null|
 cursor|position|TEXT|not null|''
 cursor|saved_at|INTEGER|not null|CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000
+cursor|topics|TEXT|null|
+cursor|since|INTEGER|null|
+cursor|error|TEXT|not null|''
 parked|relay|TEXT|not null|
 parked|pos|INTEGER|not null|
 parked|incarnation|INTEGER|not null|
@@ -68,6 +72,17 @@ parked|content_type|TEXT|not null|''
 parked|headers|TEXT|null|
 parked|time|INTEGER|null|
 parked|parked_at|INTEGER|not null|CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000
+parked|request|TEXT|null|
+parked|requested_by|TEXT|null|
+parked|edit|TEXT|null|
+audit|n|INTEGER|null|
+audit|at|INTEGER|not null|CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000
+audit|who|TEXT|not null|
+audit|action|TEXT|not null|
+audit|relay|TEXT|not null|
+audit|pos|INTEGER|null|
+audit|id|TEXT|not null|''
+audit|before|TEXT|null|
 log|name|TEXT|null|
 log|incarnation|INTEGER|not null|
 `

@@ -28,24 +28,24 @@ func (s storeState) clone() storeState {
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 // Acquire implements relay.Store.
-func (l *Log) Acquire(ctx context.Context, name, owner string, ttl time.Duration) (relay.Tenure, error) {
+func (l *Log) Acquire(ctx context.Context, claim relay.Claim) (relay.Tenure, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return relay.Tenure{}, err
 	}
-	r := l.relays[name]
+	r := l.relays[claim.Relay]
 	if r == nil {
 		r = &relayState{}
 		r.now.parked = map[int64]relay.Parked{}
-		l.relays[name] = r
+		l.relays[claim.Relay] = r
 	}
 	s := &r.now
-	if left := time.Until(s.expires); left > 0 && s.lease.Owner != owner {
+	if left := time.Until(s.expires); left > 0 && s.lease.Owner != claim.Owner {
 		return relay.Tenure{}, &relay.HeldError{Owner: s.lease.Owner, For: left}
 	}
 	l.greatest = max(l.greatest+1, time.Now().UnixMilli())
-	s.lease, s.expires = relay.Lease{Relay: name, Owner: owner, Epoch: l.greatest}, time.Now().Add(ttl)
+	s.lease, s.expires = relay.Lease{Relay: claim.Relay, Owner: claim.Owner, Epoch: l.greatest}, time.Now().Add(claim.TTL)
 	var held []string
 	for _, p := range s.parked {
 		if p.State == relay.StateHeld {
@@ -69,16 +69,16 @@ func (l *Log) own(ctx context.Context, lease relay.Lease) (*relayState, error) {
 }
 
 // Renew implements relay.Store.
-func (l *Log) Renew(ctx context.Context, lease relay.Lease, ttl time.Duration) error {
+func (l *Log) Renew(ctx context.Context, lease relay.Lease, ttl time.Duration) (asked bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r, err := l.own(ctx, lease)
 	if err != nil {
-		return err
+		return false, err
 	}
 	r.now.expires = time.Now().Add(ttl)
 	r.durable.expires = r.now.expires
-	return nil
+	return false, nil
 }
 
 // Save implements relay.Store.

@@ -126,7 +126,7 @@ func (c *sourceCase) reopen() {
 		if source == nil {
 			source, store = c.Open(c.t)
 		}
-		tenure, err := store.Acquire(ctx, "suite", "suite", time.Hour)
+		tenure, err := store.Acquire(ctx, relay.Claim{Relay: "suite", Owner: "suite", TTL: time.Hour})
 		if err == nil {
 			var reader relay.Reader
 			if reader, err = source.Open(ctx, tenure.Position); err == nil {

@@ -72,7 +72,7 @@ func (c *storeCase) ctx() context.Context {
 
 func (c *storeCase) acquire(store relay.Store, owner string, ttl time.Duration) relay.Tenure {
 	c.t.Helper()
-	tenure, err := store.Acquire(c.ctx(), suiteRelay, owner, ttl)
+	tenure, err := store.Acquire(c.ctx(), relay.Claim{Relay: suiteRelay, Owner: owner, TTL: ttl})
 	if err != nil {
 		c.t.Fatalf("acquire by %s: %v", owner, err)
 	}
@@ -85,7 +85,7 @@ func (c *storeCase) acquire(store relay.Store, owner string, ttl time.Duration) 
 // refused expects a HeldError.
 func (c *storeCase) refused(store relay.Store, owner, holder string) *relay.HeldError {
 	c.t.Helper()
-	_, err := store.Acquire(c.ctx(), suiteRelay, owner, time.Hour)
+	_, err := store.Acquire(c.ctx(), relay.Claim{Relay: suiteRelay, Owner: owner, TTL: time.Hour})
 	var held *relay.HeldError
 	if !errors.As(err, &held) || held.Owner != holder {
 		c.t.Fatalf("acquire by %s beside %s: %v", owner, holder, err)

@@ -28,7 +28,7 @@ func (c *storeCase) oneOwner() {
 func (c *storeCase) runsOut() {
 	c.acquire(c.store, "a", 50*time.Millisecond)
 	for deadline := time.Now().Add(patience); ; {
-		_, err := c.other.Acquire(c.ctx(), suiteRelay, "b", time.Hour)
+		_, err := c.other.Acquire(c.ctx(), relay.Claim{Relay: suiteRelay, Owner: "b", TTL: time.Hour})
 		if err == nil {
 			break
 		}
@@ -43,13 +43,13 @@ func (c *storeCase) runsOut() {
 
 func (c *storeCase) renews() {
 	tenure := c.acquire(c.store, "a", time.Minute)
-	if err := c.store.Renew(c.ctx(), tenure.Lease, time.Hour); err != nil {
+	if _, err := c.store.Renew(c.ctx(), tenure.Lease, time.Hour); err != nil {
 		c.t.Fatal(err)
 	}
 	if held := c.refused(c.other, "b", "a"); held.For < 50*time.Minute {
 		c.t.Errorf("after renewing by an hour it is held for another %v", held.For)
 	}
-	if err := c.store.Renew(c.ctx(), tenure.Lease, time.Minute); err != nil {
+	if _, err := c.store.Renew(c.ctx(), tenure.Lease, time.Minute); err != nil {
 		c.t.Fatal(err)
 	}
 	if held := c.refused(c.other, "b", "a"); held.For > time.Minute {
@@ -100,7 +100,8 @@ func (c *storeCase) oldEpoch() {
 	c.lost("a durable save", c.store.Save(c.ctx(), old, relay.Save{Position: c.Position(2), Durable: true}))
 	c.lost("a save with parks", c.store.Save(c.ctx(), old, relay.Save{Position: c.Position(2), Park: []relay.Parked{parked(2, "l", relay.StateHeld)}}))
 	c.lost("a save with unparks", c.store.Save(c.ctx(), old, relay.Save{Unpark: []relay.Parked{parked(1, "k", relay.StateHeld)}}))
-	c.lost("a renewal", c.store.Renew(c.ctx(), old, time.Hour))
+	_, err := c.store.Renew(c.ctx(), old, time.Hour)
+	c.lost("a renewal", err)
 	now := c.acquire(c.other, "a", time.Hour)
 	if now.Position != c.Position(1) || !slices.Equal(now.Held, []string{"k"}) {
 		c.t.Errorf("the old owner changed something: %+v", now)
@@ -216,7 +217,7 @@ func (c *storeCase) anyError() {
 func (c *storeCase) apart() {
 	lease := c.acquire(c.store, "a", time.Hour).Lease
 	c.save(lease, relay.Save{Position: c.Position(1), Park: []relay.Parked{parked(1, "k", relay.StateHeld)}})
-	tenure, err := c.other.Acquire(c.ctx(), "another", "b", time.Hour)
+	tenure, err := c.other.Acquire(c.ctx(), relay.Claim{Relay: "another", Owner: "b", TTL: time.Hour})
 	if err != nil || tenure.Position != "" || len(tenure.Held) > 0 {
 		c.t.Fatalf("another relay starts from %+v, %v", tenure, err)
 	}

@@ -31,7 +31,7 @@ func (d *database) statements() statements {
 		heldLanes:    d.sql(`SELECT DISTINCT lane FROM {t}parked WHERE relay = $1 AND state = 'held' ORDER BY lane`),
 		holder:       d.sql(`SELECT owner, {left} FROM {t}lease WHERE relay = $1`),
 
-		renew:   d.sql(`UPDATE {t}lease SET expires_at = {now} + $5{us} WHERE relay = $1 AND epoch = $2 AND owner = $3 AND {sync}$4{/sync}`),
+		renew:   d.sql(`UPDATE {t}lease SET expires_at = {now} + $5{us} WHERE relay = $1 AND epoch = $2 AND owner = $3 AND {sync}$4{/sync} RETURNING asked`),
 		release: d.sql(`UPDATE {t}lease SET expires_at = {now} WHERE relay = $1 AND epoch = $2 AND owner = $3 AND {sync}$4{/sync}`),
 
 		incarnation:      d.sql(`SELECT incarnation FROM {t}log WHERE name = 'outbox'`),

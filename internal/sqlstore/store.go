@@ -36,27 +36,27 @@ type Querier interface {
 func newStore(db *sql.DB, d *database) *Store { return &Store{db: db, d: d, q: d.statements()} }
 
 // Acquire implements relay.Store.
-func (s *Store) Acquire(ctx context.Context, name, owner string, ttl time.Duration) (relay.Tenure, error) {
-	tenure := relay.Tenure{Lease: relay.Lease{Relay: name, Owner: owner}}
+func (s *Store) Acquire(ctx context.Context, claim relay.Claim) (relay.Tenure, error) {
+	tenure := relay.Tenure{Lease: relay.Lease{Relay: claim.Relay, Owner: claim.Owner}}
 	err := s.withConn(ctx, func(conn *sql.Conn) error {
-		return s.d.transaction(ctx, conn, true, func(tx Querier) error { return s.takeOver(ctx, tx, &tenure, ttl) })
+		return s.d.transaction(ctx, conn, true, func(tx Querier) error { return s.takeOver(ctx, tx, &tenure, claim) })
 	})
 	if err != nil {
-		return relay.Tenure{}, wrap("acquire", name, err)
+		return relay.Tenure{}, wrap("acquire", claim.Relay, err)
 	}
 	return tenure, nil
 }
 
 // takeOver runs several statements on purpose: each sees what a save that it waited for has committed. The held lanes read
 // with the snapshot of the update that waited would lack those that this save set aside.
-func (s *Store) takeOver(ctx context.Context, tx Querier, t *relay.Tenure, ttl time.Duration) error {
-	name, owner := t.Lease.Relay, t.Lease.Owner
+func (s *Store) takeOver(ctx context.Context, tx Querier, t *relay.Tenure, claim relay.Claim) error {
+	name, owner := claim.Relay, claim.Owner
 	for _, query := range []string{s.q.firstLease, s.q.firstCursor} {
 		if _, err := tx.ExecContext(ctx, query, name); err != nil {
 			return err
 		}
 	}
-	err := tx.QueryRowContext(ctx, s.q.takeLease, name, owner, ttl.Microseconds()).Scan(&t.Lease.Epoch)
+	err := tx.QueryRowContext(ctx, s.q.takeLease, name, owner, claim.TTL.Microseconds()).Scan(&t.Lease.Epoch)
 	if errors.Is(err, sql.ErrNoRows) {
 		return s.heldBy(ctx, tx, name)
 	}
@@ -99,12 +99,16 @@ func (s *Store) heldBy(ctx context.Context, tx Querier, name string) error {
 }
 
 // Renew implements relay.Store. It is durable: a lease that a crash shortens would end before its owner believes so.
-func (s *Store) Renew(ctx context.Context, lease relay.Lease, ttl time.Duration) error {
-	n, err := s.change(ctx, s.q.renew, lease.Relay, lease.Epoch, lease.Owner, sync(true), ttl.Microseconds())
-	if err == nil && n == 0 {
-		return relay.ErrLost
+func (s *Store) Renew(ctx context.Context, lease relay.Lease, ttl time.Duration) (asked bool, err error) {
+	err = s.withConn(ctx, func(conn *sql.Conn) error {
+		return s.d.statement(ctx, conn, true, func(q Querier) error {
+			return q.QueryRowContext(ctx, s.q.renew, lease.Relay, lease.Epoch, lease.Owner, sync(true), ttl.Microseconds()).Scan(&asked)
+		})
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		err = relay.ErrLost
 	}
-	return wrap("renew", lease.Relay, err)
+	return asked, wrap("renew", lease.Relay, err)
 }
 
 // Release implements relay.Store.

@@ -39,11 +39,13 @@ GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA waybill TO waybill_writer;
 
 GRANT SELECT, DELETE ON waybill.outbox TO waybill_relay; -- DELETE is for retention
 GRANT SELECT, INSERT, UPDATE, DELETE ON waybill.lease, waybill.cursor, waybill.parked, waybill.log TO waybill_relay;
+GRANT SELECT, INSERT ON waybill.audit TO waybill_relay;
 GRANT SELECT ON waybill.migration, waybill.outbox_status TO waybill_relay;
 
 -- No payload and no header: they may hold what only the consumer may see.
 GRANT SELECT (pos, xid, id, topic, key, type, content_type, time, created_at) ON waybill.outbox TO waybill_ro;
-GRANT SELECT (relay, pos, incarnation, lane, state, attempts, error, id, topic, key, type, content_type, time, parked_at) ON waybill.parked TO waybill_ro;
+GRANT SELECT (relay, pos, incarnation, lane, state, attempts, error, id, topic, key, type, content_type, time, parked_at, request, requested_by) ON waybill.parked TO waybill_ro;
+GRANT SELECT (n, at, who, action, relay, pos, id) ON waybill.audit TO waybill_ro;
 GRANT SELECT ON waybill.lease, waybill.cursor, waybill.log, waybill.migration, waybill.outbox_status TO waybill_ro;
 
 DO $$

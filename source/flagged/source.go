@@ -23,7 +23,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/waybillhq/waybill/dialect"
 	"github.com/waybillhq/waybill/internal/poll"
@@ -67,11 +66,11 @@ func New(db *sql.DB, d dialect.Dialect, cfg Config) (*Source, error) {
 }
 
 // Acquire implements relay.Store.
-func (s *Source) Acquire(ctx context.Context, name, owner string, ttl time.Duration) (relay.Tenure, error) {
-	tenure, err := s.Store.Acquire(ctx, name, owner, ttl)
+func (s *Source) Acquire(ctx context.Context, claim relay.Claim) (relay.Tenure, error) {
+	tenure, err := s.Store.Acquire(ctx, claim)
 	if err == nil {
 		s.mu.Lock()
-		s.relay = name
+		s.relay = claim.Relay
 		s.mu.Unlock()
 	}
 	return tenure, err

@@ -97,8 +97,8 @@ func New(url string, cfg Config) (*Source, error) {
 func (s *Source) Close() error { return s.db.Close() }
 
 // Acquire implements relay.Store. Its transaction is durable, and so is the cursor that it returns.
-func (s *Source) Acquire(ctx context.Context, name, owner string, ttl time.Duration) (relay.Tenure, error) {
-	tenure, err := s.Store.Acquire(ctx, name, owner, ttl)
+func (s *Source) Acquire(ctx context.Context, claim relay.Claim) (relay.Tenure, error) {
+	tenure, err := s.Store.Acquire(ctx, claim)
 	return tenure, explain(err)
 }
 

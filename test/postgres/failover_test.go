@@ -49,7 +49,7 @@ func TestPromotionIsSeenAtOnceAndTheRelayGoesOn(t *testing.T) {
 	within(t, "the cursor to reach the standby", func() bool { return s.at(standby).cursor().S0.Equal(s.cursor().S0) && s.cursor().S0.Xmax > 3 })
 
 	direct := s.sourceAt(standby.URL(), postgres.Config{})
-	if _, err := direct.Acquire(t.Context(), "orders", "me", time.Minute); err == nil || !strings.Contains(err.Error(), "WB1011") {
+	if _, err := direct.Acquire(t.Context(), relay.Claim{Relay: "orders", Owner: "me", TTL: time.Minute}); err == nil || !strings.Contains(err.Error(), "WB1011") {
 		t.Errorf("acquire on a standby returned %v", err)
 	}
 	if _, err := direct.Open(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "WB1011") {

@@ -18,7 +18,7 @@ func TestRelayThatStartsNowKeepsThatPlaceWhenNothingIsConfirmed(t *testing.T) {
 	defer cancel()
 	open := func() (*postgres.Source, relay.Tenure, relay.Reader) {
 		src := s.source(postgres.Config{From: relay.Now})
-		tenure, err := src.Acquire(ctx, "relay", "owner", time.Minute)
+		tenure, err := src.Acquire(ctx, relay.Claim{Relay: "relay", Owner: "owner", TTL: time.Minute})
 		s.must(err)
 		reader, err := src.Open(ctx, tenure.Position)
 		s.must(err)

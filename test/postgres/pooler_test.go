@@ -152,7 +152,7 @@ func TestSaveOnAnotherServerSessionIsRefused(t *testing.T) {
 	s := newScene(t)
 	p := newPooler(t, s.url)
 	source := s.sourceAt(p.url, postgres.Config{})
-	tenure, err := source.Acquire(t.Context(), "orders", "me", time.Hour)
+	tenure, err := source.Acquire(t.Context(), relay.Claim{Relay: "orders", Owner: "me", TTL: time.Hour})
 	s.must(err)
 	reader, err := source.Open(t.Context(), "")
 	s.must(err)

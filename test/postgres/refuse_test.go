@@ -72,7 +72,7 @@ func TestSaveThatWaitedForATakeoverIsRefused(t *testing.T) {
 	s := newScene(t)
 	open := func(owner string) (*postgres.Source, relay.Tenure, error) {
 		source := s.source(postgres.Config{})
-		tenure, err := source.Acquire(t.Context(), "orders", owner, time.Hour)
+		tenure, err := source.Acquire(t.Context(), relay.Claim{Relay: "orders", Owner: owner, TTL: time.Hour})
 		if err == nil {
 			reader, err := source.Open(t.Context(), tenure.Position)
 			s.must(err)

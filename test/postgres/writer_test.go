@@ -155,7 +155,7 @@ func TestCopyIsReadOnAtEveryRow(t *testing.T) {
 	next := 0
 	for process := 0; next < n; process++ {
 		source := s.source(postgres.Config{})
-		tenure, err := source.Acquire(t.Context(), "orders", "me", time.Minute)
+		tenure, err := source.Acquire(t.Context(), relay.Claim{Relay: "orders", Owner: "me", TTL: time.Minute})
 		s.must(err)
 		reader, err := source.Open(t.Context(), tenure.Position)
 		s.must(err)

@@ -17,7 +17,7 @@ import (
 
 func acquire(t *testing.T, store relay.Store, owner string) relay.Tenure {
 	t.Helper()
-	tenure, err := store.Acquire(t.Context(), "r", owner, time.Hour)
+	tenure, err := store.Acquire(t.Context(), relay.Claim{Relay: "r", Owner: owner, TTL: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestADeletedLeaseBringsNoOldEpochBack(t *testing.T) {
 			if now := acquire(t, store, "new"); now.Lease.Epoch <= old.Lease.Epoch+1000000000000 {
 				t.Errorf("epoch %d after %d", now.Lease.Epoch, old.Lease.Epoch+1000000000000)
 			}
-			if err := store.Renew(t.Context(), old.Lease, time.Hour); !errors.Is(err, relay.ErrLost) {
+			if _, err := store.Renew(t.Context(), old.Lease, time.Hour); !errors.Is(err, relay.ErrLost) {
 				t.Errorf("the old owner renewed: %v", err)
 			}
 		})
@@ -177,7 +177,7 @@ func TestSavesThatAreNotDurableDoNotWaitForTheDisk(t *testing.T) {
 	cluster.Crash()
 	cluster.Restart()
 	within(t, "the server to answer again", func() bool {
-		now, err := store.Acquire(t.Context(), "r", "a", time.Hour)
+		now, err := store.Acquire(t.Context(), relay.Claim{Relay: "r", Owner: "a", TTL: time.Hour})
 		if err == nil && now.Position != "durable" {
 			t.Errorf("after the crash the cursor stands at %q", now.Position)
 		}
@@ -218,7 +218,8 @@ func TestTheRelayRoleIsEnough(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, err := range []error{store.Renew(t.Context(), tenure.Lease, time.Hour), store.Release(t.Context(), tenure.Lease)} {
+	_, renewed := store.Renew(t.Context(), tenure.Lease, time.Hour)
+	for _, err := range []error{renewed, store.Release(t.Context(), tenure.Lease)} {
 		if err != nil {
 			t.Error(err)
 		}

@@ -153,7 +153,7 @@ func (o *outbox) relay(name string) *running {
 	o.t.Helper()
 	r := &running{o: o, src: o.open()}
 	var err error
-	r.tenure, err = r.src.Acquire(o.t.Context(), name, "test", time.Hour)
+	r.tenure, err = r.src.Acquire(o.t.Context(), relay.Claim{Relay: name, Owner: "test", TTL: time.Hour})
 	o.must(err)
 	r.reader, err = r.src.Open(o.t.Context(), r.tenure.Position)
 	o.must(err)
