@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and this machine lacks. It says nothing when nothing is missing, and where it may not install
-# it prints the line to type: the tests then skip what they cannot have, by name. NATS is built by Go when a test asks.
+# it prints the line to type: the tests then skip what they cannot have, by name. When a test asks, Go builds NATS and Maven
+# fetches Kafka.
 set -euo pipefail
 
 missing=()
@@ -10,6 +11,10 @@ if [ -z "${WAYBILL_TEST_POSTGRES_URL:-}" ] && ! command -v postgres >/dev/null &
 fi
 if [ -z "${WAYBILL_TEST_RABBITMQ_URL:-}" ] && [ ! -x /usr/lib/rabbitmq/bin/rabbitmq-server ]; then
 	missing+=(rabbitmq-server)
+fi
+if [ -z "${WAYBILL_TEST_KAFKA_URL:-}" ]; then
+	command -v java >/dev/null || missing+=(default-jre-headless)
+	command -v mvn >/dev/null || missing+=(maven) # it fetches Kafka's jars, from wherever its settings say
 fi
 command -v pgbouncer >/dev/null || missing+=(pgbouncer libfaketime) # a pooler in the way, a server with a wrong clock
 if ! command -v "$(go env CC)" >/dev/null; then
