@@ -4,10 +4,13 @@
 //	url := testenv.Database(t)                              // a fresh database on this process's shared cluster
 //	pg := testenv.StartPostgres(t, testenv.PostgresConfig{}) // a cluster of its own, to crash: pg.Kill(); pg.Restart()
 //	broker := testenv.StartNATS(t, testenv.NATSConfig{})     // file-backed JetStream, which survives Kill and Restart
+//	vhost := testenv.RabbitMQVhost(t)                        // a virtual host on this process's shared RabbitMQ
+//	rabbit := testenv.StartRabbitMQ(t, testenv.RabbitMQConfig{}) // a server of its own, to crash
 //	p := testenv.Start(t, exec.Command(relayBinary, "run"))  // any program under test: p.Kill(), p.Pause(), p.Wait()
 //
-// A URL in the environment replaces the shared servers: WAYBILL_TEST_POSTGRES_URL (a user who may create databases) and
-// WAYBILL_TEST_NATS_URL. A test whose server cannot be had is skipped by name; WAYBILL_TEST_REQUIRE ("postgres,nats")
+// A URL in the environment replaces the shared servers: WAYBILL_TEST_POSTGRES_URL (a user who may create databases),
+// WAYBILL_TEST_NATS_URL and WAYBILL_TEST_RABBITMQ_URL (an administrator; WAYBILL_TEST_RABBITMQ_MANAGEMENT_URL where its HTTP
+// API is not on port 15672). A test whose server cannot be had is skipped by name; WAYBILL_TEST_REQUIRE ("postgres,nats")
 // makes that a failure, and WAYBILL_TEST_SKIPPED names a file that collects what was skipped.
 //
 // Only tests, bench, examples and cmd may import it. It needs the standard library alone.
