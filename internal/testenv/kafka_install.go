@@ -16,7 +16,7 @@ import (
 //go:embed kafka.pom.xml
 var kafkaPOM []byte
 
-const installKafka = "sudo apt-get install -y --no-install-recommends default-jre-headless maven, or set WAYBILL_TEST_KAFKA_URL"
+const kafkaTry = "sudo apt-get install -y --no-install-recommends default-jre-headless maven, or set WAYBILL_TEST_KAFKA_URL"
 
 // mavenPatience bounds Maven, which waits long for a repository that does not answer.
 const mavenPatience = 5 * time.Minute
@@ -24,16 +24,18 @@ const mavenPatience = 5 * time.Minute
 // kafkaInstall is where Java and Kafka's jars are.
 type kafkaInstall struct{ java, jars string }
 
-// findKafka has Maven fetch the jars, once a machine and version.
-var findKafka = sync.OnceValues(func() (*kafkaInstall, error) {
+var findKafka = sync.OnceValues(installKafkaJars)
+
+// installKafkaJars has Maven fetch the jars, once a machine and version.
+func installKafkaJars() (*kafkaInstall, error) {
 	java, err := exec.LookPath("java")
 	if err != nil {
-		return nil, &missing{"kafka", err.Error(), installKafka}
+		return nil, &missing{"kafka", err.Error(), kafkaTry}
 	}
 	jars, err := cached(fmt.Sprintf("kafka-%.4x", sha256.Sum256(kafkaPOM)), func(path string) error {
 		mvn, err := exec.LookPath("mvn")
 		if err != nil {
-			return &missing{"kafka", err.Error(), installKafka}
+			return &missing{"kafka", err.Error(), kafkaTry}
 		}
 		r, err := theReaper()
 		if err != nil {
@@ -57,7 +59,7 @@ var findKafka = sync.OnceValues(func() (*kafkaInstall, error) {
 		return nil, err
 	}
 	return &kafkaInstall{java, jars}, nil
-})
+}
 
 // command runs a main class of Kafka's in dir, which also gets whatever Java leaves behind. A small heap and the quick
 // compiler: tests start many and let none run long.
@@ -67,6 +69,9 @@ func (i *kafkaInstall) command(dir string, args ...string) *exec.Cmd {
 		"-Djava.io.tmpdir=" + dir,
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true",
 		"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+		// Every election fills pages with these two.
+		"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.NetworkClient=error",
+		"-Dorg.slf4j.simpleLogger.log.kafka.server.ControllerApis=off",
 		"-cp", filepath.Join(i.jars, "*"),
 	}, args...)...)
 	cmd.Dir = dir

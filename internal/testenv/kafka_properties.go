@@ -108,7 +108,7 @@ func (i *kafkaInstall) format(n *KafkaNode, cluster string, c KafkaConfig) error
 	}
 	if out, err := i.command(n.dir, args...).CombinedOutput(); err != nil {
 		if bytes.Contains(out, []byte("UnsupportedClassVersionError")) {
-			return &missing{"kafka", "java is older than 17", installKafka}
+			return &missing{"kafka", "java is older than 17", kafkaTry}
 		}
 		return fmt.Errorf("format the folder of %s: %w\n%s", n.name, err, out)
 	}
