@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/waybillhq/waybill/dialect"
 )
@@ -20,16 +19,22 @@ type Config struct {
 	KeyLock bool
 	// Limits bound what a message may be. Defaults to what every broker accepts; see each field.
 	Limits Limits
-	// Propagator adds the trace context of ctx to each message that Publish writes: it calls set with names such as
-	// traceparent. A header that the message has already stays as it is. Defaults to none.
-	Propagator func(ctx context.Context, set func(name, value string))
 	// Table is the outbox, as table or schema.table. Defaults to waybill.outbox, on SQLite waybill_outbox.
 	Table string
 	// Topics lists the topics that exist, so that a misspelt one fails inside Publish. Defaults to any.
 	Topics []string
+	// Tracer makes the creation span of each message that Publish writes. Module telemetry has one. Defaults to none.
+	Tracer Tracer
 	// Wake is called after each successful Publish, before the caller commits; give it the Wake of a relay in the same
 	// process. Defaults to none.
 	Wake func()
+}
+
+// Tracer lets a message carry the trace that it belongs to.
+type Tracer interface {
+	// Create is called for each message before it is written, m.ID set, and may append to m.Headers what carries the trace
+	// across; a message that brings a trace context of its own keeps it. end is called once, with the outcome of Publish.
+	Create(ctx context.Context, m *Message) (end func(err error))
 }
 
 // Outbox writes messages. It holds no connection and starts nothing; any number of goroutines may use it.
@@ -56,15 +61,17 @@ func New(cfg Config) (*Outbox, error) {
 // Publish writes msgs inside tx: they reach the broker, in this order within each key, when tx commits, and never when it
 // rolls back. All faults of all messages are returned together, before anything is written, each a [*FieldError].
 // After an error of the database the transaction must be rolled back. No messages are no statement and no error.
-func (o *Outbox) Publish(ctx context.Context, tx Tx, msgs ...Message) error {
+func (o *Outbox) Publish(ctx context.Context, tx Tx, msgs ...Message) (err error) {
 	if len(msgs) == 0 {
 		return nil
 	}
 	if tx == nil {
 		return ErrNoTx
 	}
-	if o.cfg.Propagator != nil {
-		msgs = propagate(ctx, o.cfg.Propagator, msgs)
+	if o.cfg.Tracer != nil {
+		var end func(error)
+		msgs, end = o.trace(ctx, msgs)
+		defer func() { end(err) }()
 	}
 	query, args, err := o.Statement(msgs...)
 	if err != nil {
@@ -84,7 +91,7 @@ func (o *Outbox) Publish(ctx context.Context, tx Tx, msgs ...Message) error {
 // Statement returns what Publish would execute, for callers who send it together with statements of their own, in one
 // round trip. Execute it inside their transaction. The text depends on nothing but whether there is one message or more,
 // so that a driver prepares two at most.
-// The arguments may refer to the payloads. Neither Propagator nor Wake is called. Without messages all results are zero.
+// The arguments may refer to the payloads. Neither Tracer nor Wake is called. Without messages all results are zero.
 func (o *Outbox) Statement(msgs ...Message) (query string, args []any, err error) {
 	if len(msgs) == 0 {
 		return "", nil, nil
@@ -113,19 +120,21 @@ func (o *Outbox) failed(err error) error {
 	return fmt.Errorf("waybill: WB3002 write to the outbox: %w", err)
 }
 
-// propagate returns copies: the caller's messages are never changed.
-func propagate(ctx context.Context, propagator func(context.Context, func(name, value string)), msgs []Message) []Message {
-	var trace []Header
-	propagator(ctx, func(name, value string) { trace = append(trace, Header{name, value}) })
-	msgs = slices.Clone(msgs)
-	for i := range msgs {
-		headers := slices.Clip(msgs[i].Headers)
-		for _, h := range trace {
-			if !slices.ContainsFunc(headers, func(own Header) bool { return strings.EqualFold(own.Name, h.Name) }) {
-				headers = append(headers, h)
-			}
+// trace returns copies: the caller's messages are never changed.
+func (o *Outbox) trace(ctx context.Context, msgs []Message) (traced []Message, end func(error)) {
+	traced = slices.Clone(msgs)
+	ends := make([]func(error), len(traced))
+	for i := range traced {
+		m := &traced[i]
+		if m.ID == "" {
+			m.ID = o.ids.next()
 		}
-		msgs[i].Headers = headers
+		m.Headers = slices.Clip(m.Headers)
+		ends[i] = o.cfg.Tracer.Create(ctx, m)
 	}
-	return msgs
+	return traced, func(err error) {
+		for _, end := range ends {
+			end(err)
+		}
+	}
 }

@@ -77,7 +77,7 @@ func TestPublishWakesOnlyAfterASuccess(t *testing.T) {
 
 func TestPublishGivesIDsAndLeavesTheCallersMessagesAlone(t *testing.T) {
 	t.Parallel()
-	o := newOutbox(t, Config{Propagator: func(_ context.Context, set func(name, value string)) { set("traceparent", "00-x") }})
+	o := newOutbox(t, Config{Tracer: &fakeTracer{}})
 	headers := make([]Header, 1, 8) // room to append into
 	headers[0] = Header{"x-a", "1"}
 	msgs := []Message{{Topic: "t", Type: "n", Headers: headers}, {Topic: "t", Type: "n"}}
@@ -95,25 +95,39 @@ func TestPublishGivesIDsAndLeavesTheCallersMessagesAlone(t *testing.T) {
 	}
 }
 
-func TestPublishAddsTheTraceContextAndKeepsTheMessagesOwn(t *testing.T) {
+// fakeTracer writes down the ids it was given and how their spans ended.
+type fakeTracer struct {
+	created []string
+	ended   []error
+}
+
+type traceKey struct{}
+
+func (f *fakeTracer) Create(ctx context.Context, m *Message) func(error) {
+	f.created = append(f.created, m.ID)
+	context, _ := ctx.Value(traceKey{}).(string)
+	m.Headers = append(m.Headers, Header{"traceparent", context})
+	return func(err error) { f.ended = append(f.ended, err) }
+}
+
+func TestPublishStoresWhatTheTracerAddsAndEndsEachSpan(t *testing.T) {
 	t.Parallel()
-	type key struct{}
-	o := newOutbox(t, Config{Propagator: func(ctx context.Context, set func(name, value string)) {
-		set("traceparent", ctx.Value(key{}).(string))
-		set("tracestate", "s")
-	}})
-	for stored, headers := range map[string][]Header{
-		`[["traceparent","now"],["tracestate","s"]]`:             nil,
-		`[["x-a","1"],["traceparent","now"],["tracestate","s"]]`: {{"x-a", "1"}},
-		`[["Traceparent","earlier"],["tracestate","s"]]`:         {{"Traceparent", "earlier"}},
-	} {
-		tx := &fakeTx{}
-		if err := o.Publish(context.WithValue(t.Context(), key{}, "now"), Pgx(tx), with(func(m *Message) { m.Headers = headers })); err != nil {
-			t.Fatal(err)
-		}
-		if got := tx.args[0][5]; got != stored {
-			t.Errorf("headers %v, want %s", got, stored)
-		}
+	tracer := &fakeTracer{}
+	o := newOutbox(t, Config{Tracer: tracer})
+	ctx := context.WithValue(t.Context(), traceKey{}, "now")
+	tx := &fakeTx{}
+	if err := o.Publish(ctx, Pgx(tx), with(func(m *Message) { m.Headers = []Header{{"x-a", "1"}} })); err != nil {
+		t.Fatal(err)
+	}
+	if got := tx.args[0][5]; got != `[["x-a","1"],["traceparent","now"]]` || tx.args[0][0] != tracer.created[0] {
+		t.Errorf("stored headers %v, id %v, want id %v", got, tx.args[0][0], tracer.created)
+	}
+	broken := errors.New("no connection")
+	if err := o.Publish(ctx, Pgx(&fakeTx{err: broken}), messages(2)...); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	if len(tracer.created) != 3 || len(tracer.ended) != 3 || tracer.ended[0] != nil || !errors.Is(tracer.ended[2], broken) {
+		t.Errorf("created %v, ended %v", tracer.created, tracer.ended)
 	}
 }
 

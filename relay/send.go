@@ -12,6 +12,7 @@ type sending struct {
 	shell   *shell
 	entries []*entry
 	cancel  context.CancelFunc
+	done    func(i int, err error) // of the observer
 
 	mu   sync.Mutex
 	seen []bool
@@ -36,7 +37,11 @@ func (s *shell) send(a actSend) {
 		return
 	}
 	ctx, cancel := context.WithDeadline(s.base, s.start.Add(a.until))
-	out := &sending{shell: s, entries: entries, cancel: cancel, seen: make([]bool, len(entries)), left: len(entries)}
+	observed, done := ctx, func(int, error) {}
+	if s.cfg.Observer != nil {
+		observed, done = s.cfg.Observer.Send(ctx, messages)
+	}
+	out := &sending{shell: s, entries: entries, cancel: cancel, done: done, seen: make([]bool, len(entries)), left: len(entries)}
 	late := time.AfterFunc(time.Until(s.start.Add(a.until))+s.cfg.SendTimeout, func() {
 		out.rest(fmt.Errorf("waybill: WB2002 the sink did not say what became of the message within twice the send timeout"))
 	})
@@ -52,7 +57,7 @@ func (s *shell) send(a actSend) {
 			}
 			s.events <- evSent{}
 		}()
-		s.cfg.Sink.Publish(ctx, messages, out.confirm)
+		s.cfg.Sink.Publish(observed, messages, out.confirm)
 	}()
 }
 
@@ -67,6 +72,7 @@ func (o *sending) confirm(i int, err error) {
 	last := o.left == 0
 	o.mu.Unlock()
 
+	o.done(i, err)
 	o.shell.confirm(confirmation{o.entries[i], err})
 	if last {
 		o.cancel()
