@@ -72,20 +72,41 @@ func TestEveryCodeHasItsPlaceInTheErrorsPage(t *testing.T) {
 func TestEveryKeyIsExplainedWithItsDefault(t *testing.T) {
 	t.Parallel()
 	page := read(t, "docs/configuration.md")
-	for section, example := range map[string]any{"": config.Config{}, "sources.<name>.": config.Source{}, "sources.<name>.columns.": config.Columns{}, "sources.<name>.retention.": config.Retention{}, "sinks.<name>.": config.Sink{}, "relays.<name>.": config.Relay{}} {
-		v := reflect.TypeOf(example)
-		for i := range v.NumField() {
-			tag := v.Field(i).Tag
-			key := tag.Get("yaml")
-			if key == "" || key == "-" || v.Field(i).Type.Kind() == reflect.Map || v.Field(i).Type == reflect.TypeFor[config.Columns]() || v.Field(i).Type == reflect.TypeFor[config.Retention]() {
+	for _, of := range []struct {
+		section, prefix string
+		keys            reflect.Type
+	}{
+		{"## Top level", "", reflect.TypeFor[config.Config]()},
+		{"## Sources", "sources.<name>.", reflect.TypeFor[config.Source]()},
+		{"## Sources", "sources.<name>.columns.", reflect.TypeFor[config.Columns]()},
+		{"## Sources", "sources.<name>.retention.", reflect.TypeFor[config.Retention]()},
+		{"## Sinks", "sinks.<name>.", reflect.TypeFor[config.Sink]()},
+		{"### NATS JetStream", "sinks.<name>.", reflect.TypeFor[config.JetStream]()},
+		{"## Relays", "relays.<name>.", reflect.TypeFor[config.Relay]()},
+	} {
+		_, text, found := strings.Cut(page, "\n"+of.section+"\n")
+		if !found {
+			t.Errorf("docs/configuration.md has no %s", of.section)
+		}
+		text = regexp.MustCompile(`(?s)\n##.*`).ReplaceAllString(text, "")
+		known := map[string]bool{}
+		for f := range of.keys.Fields() {
+			key := f.Tag.Get("yaml")
+			if key == "" || key == "-" || f.Type.Kind() == reflect.Map || f.Type == reflect.TypeFor[config.Columns]() || f.Type == reflect.TypeFor[config.Retention]() {
 				continue
 			}
-			row := "| `" + section + key + "` | "
-			if d := tag.Get("default"); d != "" {
+			known[key] = true
+			row := "| `" + of.prefix + key + "` | "
+			if d := f.Tag.Get("default"); d != "" {
 				row += "`" + d + "` | "
 			}
-			if !strings.Contains(page, row) {
-				t.Errorf("docs/configuration.md has no row that begins with %s", row)
+			if !strings.Contains(text, row) {
+				t.Errorf("docs/configuration.md has under %s no row that begins with %s", of.section, row)
+			}
+		}
+		for _, m := range regexp.MustCompile("(?m)^\\| `"+regexp.QuoteMeta(of.prefix)+"([a-z_]+)` ").FindAllStringSubmatch(text, -1) {
+			if !known[m[1]] {
+				t.Errorf("docs/configuration.md explains under %s a key %s, which is not there", of.section, m[1])
 			}
 		}
 	}

@@ -94,7 +94,7 @@ func (a *app) assemble(cfg *config.Config, name string, brokers *broker.Servers)
 		return nil, errors.Join(err, src.Close())
 	}
 	r, err := relay.New(relay.Config{
-		Name: name, Source: src, Store: src, Sink: sink, Logger: log,
+		Name: name, Source: src, Store: src, Sink: sink, Logger: log, Topics: rc.Topics,
 		OnRejected: relay.Policy(rc.OnRejected), Window: rc.Window, WindowBytes: int(rc.WindowBytes), Lease: rc.Lease, SendTimeout: rc.SendTimeout,
 	})
 	if err != nil {

@@ -16,9 +16,10 @@ import (
 // openSink makes the sink of one relay; uri is the CloudEvents source of its messages. It connects to nothing. brokers starts
 // and keeps the servers that live in this process; nil starts none.
 func openSink(s config.Sink, uri string, brokers *broker.Servers) (relay.Sink, error) {
+	j := s.JetStream
 	cfg := jetstream.Config{
-		Source: uri, Stream: s.Stream, Create: s.Create, Subjects: s.Subjects, Duplicates: s.Duplicates, Replicas: s.Replicas, MaxBytes: int64(s.MaxBytes),
-		CredentialsFile: s.CredentialsFile, NKeyFile: s.NKeyFile, CAFile: s.CAFile, CertFile: s.CertFile, KeyFile: s.KeyFile, ConnectTimeout: s.ConnectTimeout,
+		Source: uri, Stream: j.Stream, Create: j.Create, Subjects: j.Subjects, Duplicates: j.Duplicates, Replicas: j.Replicas, MaxBytes: int64(j.MaxBytes),
+		CredentialsFile: j.CredentialsFile, NKeyFile: j.NKeyFile, CAFile: j.CAFile, CertFile: j.CertFile, KeyFile: j.KeyFile, ConnectTimeout: j.ConnectTimeout,
 	}
 	text := s.URL.Reveal()
 	if options, ok := strings.CutPrefix(text, "nats:embedded"); ok {

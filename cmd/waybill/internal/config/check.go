@@ -17,7 +17,7 @@ func isName(s string) bool { return nameForm.MatchString(s) }
 
 // defaults fills what nobody set.
 func (d *decoder) defaults(v reflect.Value, path string) {
-	for f := range fields(v.Type()) {
+	for f := range fields(v) {
 		field, child := v.FieldByIndex(f.Index), join(path, key(f))
 		if field.Kind() == reflect.Map && f.Type.Elem().Kind() == reflect.Struct {
 			for _, k := range field.MapKeys() {
@@ -79,7 +79,9 @@ func (d *decoder) check(c *Config, extra func(kind, name string, c *Config) erro
 		} else if r.SendTimeout > r.Lease/2 {
 			add("WB4508", path+".send_timeout", "%v must be at most half of lease (%v), or an old owner could write beside a new one", r.SendTimeout, r.Lease)
 		}
+		d.topics(c, path+".topics", r, add)
 	}
+	d.warnOfGaps(c)
 	if extra == nil {
 		return
 	}

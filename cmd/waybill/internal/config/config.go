@@ -8,7 +8,8 @@ import (
 )
 
 // Config is the whole configuration. Tags: `default` is what an absent key means, `enum` lists the values, `later`
-// those that other versions have, `min` bounds numbers, `required` asks for the key. docs/configuration.md explains each key; a test compares the two.
+// those that other versions have, `min` bounds numbers, `required` asks for the key, `schemes` says which URLs the keys of a
+// struct belong to. docs/configuration.md explains each key; a test compares the two.
 type Config struct {
 	Listen  string            `yaml:"listen" default:"127.0.0.1:8080"`
 	Relays  map[string]Relay  `yaml:"relays"`
@@ -66,10 +67,20 @@ type Columns struct {
 	Type        string `yaml:"type"`
 }
 
-// Sink is one broker to publish to.
+// Sink is one broker to publish to. The URL says which kind it is, and so which of the keys behind it there are.
 type Sink struct {
 	URL redact.Secret `yaml:"url" required:"true"`
 
+	JetStream JetStream `schemes:"nats,tls"`
+
+	kind string // the name of the field whose schemes have that of the URL
+}
+
+// Kind is JetStream or empty, when no kind of sink has such a URL.
+func (s Sink) Kind() string { return s.kind }
+
+// JetStream are the keys of a sink whose URL is nats:// or tls://.
+type JetStream struct {
 	Create     bool          `yaml:"create" default:"false"`
 	Stream     string        `yaml:"stream"`
 	Subjects   []string      `yaml:"subjects"`
@@ -89,6 +100,7 @@ type Sink struct {
 type Relay struct {
 	Source      string        `yaml:"source" required:"true"`
 	Sink        string        `yaml:"sink" required:"true"`
+	Topics      []string      `yaml:"topics"`
 	OnRejected  string        `yaml:"on_rejected" enum:"hold,park,stop" default:"hold"`
 	Window      int           `yaml:"window" min:"1" default:"10000"`
 	WindowBytes Bytes         `yaml:"window_bytes" min:"1" default:"16MiB"`

@@ -85,16 +85,19 @@ func (d *decoder) pairs(n *yaml.Node, path string) (keys []*yaml.Node, values ma
 
 func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 	keys, values := d.pairs(n, path)
+	if s, ok := v.Addr().Interface().(*Sink); ok {
+		s.choose(d.peek(values["url"]))
+	}
 	var known []string
-	for f := range fields(v.Type()) {
+	for f := range fields(v) {
 		known = append(known, key(f))
 	}
 	for _, k := range keys {
-		if !slices.Contains(known, k.Value) {
-			d.fault("WB4502", k, "unknown key %q in %s%s", k.Value, name(path), didYouMean(k.Value, known))
+		if others := otherKinds(v, k.Value); !slices.Contains(known, k.Value) && (len(others) == 0 || chosen(v) != "") {
+			d.fault("WB4502", k, "unknown key %q in %s%s%s", k.Value, name(path), ofOthers(v, others), didYouMean(k.Value, known))
 		}
 	}
-	for f := range fields(v.Type()) {
+	for f := range fields(v) {
 		child := join(path, key(f))
 		if value, ok := values[key(f)]; ok && value.Tag != "!!null" {
 			d.decode(value, v.FieldByIndex(f.Index), child, f.Tag)
@@ -217,16 +220,6 @@ func kind(n *yaml.Node) string {
 		return "a list"
 	}
 	return "one value"
-}
-
-func fields(t reflect.Type) func(func(reflect.StructField) bool) {
-	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if f := t.Field(i); f.IsExported() && key(f) != "-" && !yield(f) {
-				return
-			}
-		}
-	}
 }
 
 func key(f reflect.StructField) string { return f.Tag.Get("yaml") }

@@ -48,8 +48,9 @@ func Load(in Input) (*Config, error) {
 	v := reflect.ValueOf(cfg).Elem()
 	d.decode(d.root, v, "", "")
 	d.defaults(v, "")
-	cfg.origin, cfg.Warnings = d.origin, d.warn
+	cfg.origin = d.origin
 	d.check(cfg, in.Check)
+	cfg.Warnings = d.warn
 	return cfg, d.faults.Err()
 }
 

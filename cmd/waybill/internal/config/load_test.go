@@ -91,6 +91,12 @@ waybill: WB4505 F:3: sources.b.retention.age is required
 waybill: WB4503 F:4: sources.c.retention.age: must be above 0, got "0s"`},
 		{"two relays that mark the same rows", "sources: {a: {url: \"postgres://h/d\", mode: flagged}}\nsinks: {k: {url: \"nats://h\"}}\nrelays:\n  r: {source: a, sink: k}\n  s: {source: a, sink: k}\n",
 			`waybill: WB4508 F:5: relays.s.source: relay "r" owns the source "a" already: in mode flagged a row is marked once, for one relay`},
+		{"topics", "sources: {a: {url: \"postgres://h/d\"}, f: {url: \"postgres://h/d\", mode: flagged}}\nsinks: {k: {url: \"nats://h\"}}\nrelays:\n  r:\n    source: a\n    sink: k\n    topics:\n      - orders.*\n      - orders.>\n      - \"\"\n      - orders.*\n  s: {source: a, sink: k, topics: []}\n  t: {source: f, sink: k, topics: [\"*\"]}\n",
+			`waybill: WB4503 F:9: relays.r.topics[1]: "orders.>": no topic has a '>'; * stands for any run of characters, such as orders.*
+waybill: WB4503 F:10: relays.r.topics[2]: must not be empty
+waybill: WB4504 F:11: relays.r.topics[3]: "orders.*" stands twice
+waybill: WB4503 F:12: relays.s.topics: want at least one pattern; leave the key out for every topic
+waybill: WB4508 F:13: relays.t.topics: in mode flagged one relay owns the table: rows of other topics would never be marked, and be read again at every look; leave topics out, or use mode: cursor`},
 		{"a bad name", "sinks: {\"a b\": {url: \"nats://h\"}}\n", `waybill: WB4503 F:1: sinks: the name "a b" may have only letters, digits and . _ -, and at most 63 of them`},
 		{"references that lead nowhere", "sources:\n  a: {url: \"${env:NOBODY}\"}\n  b: {url: \"${file:/no/such/file}\"}\n  c: {url: \"${NOBODY}\"}\n  d: {url: \"${vault:x}\"}\n",
 			`waybill: WB4506 F:2: sources.a.url: ${env:NOBODY}: the environment variable NOBODY is not set
@@ -120,7 +126,7 @@ func TestAWholeFileIsReadWithDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Relay{Source: "orders", Sink: "main", OnRejected: "park", Window: 500, WindowBytes: 1 << 20, Lease: 4 * time.Second, SendTimeout: 2 * time.Second}
-	if got := c.Relays["orders-main"]; got != want {
+	if got := c.Relays["orders-main"]; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	s := c.Sources["orders"]
@@ -242,6 +248,25 @@ func TestAPlainPasswordInTheFileIsAWarning(t *testing.T) {
 	}
 }
 
+func TestTopicsThatNoRelayTakesAreAWarning(t *testing.T) {
+	t.Parallel()
+	const gap = `no relay of source "a" takes every topic: a message whose topic fits none of the patterns of r, s is never published`
+	for _, test := range []struct{ r, s, source, want string }{
+		{"[orders.*]", "[billing]", "", gap + ". waybill doctor compares them with the outbox"},
+		{"[orders.*]", "[billing]", ", retention: {age: 1d}", gap + ", and retention deletes it. waybill doctor compares them with the outbox"},
+		{"[orders.*]", `["*"]`, "", ""},
+		{"[orders.*]", "null", "", ""},
+	} {
+		c, err := Load(Input{File: write(t, "sources: {a: {url: 'postgres://h/d'"+test.source+"}}\nsinks: {k: {url: 'nats://h'}}\nrelays: {r: {source: a, sink: k, topics: "+test.r+"}, s: {source: a, sink: k, topics: "+test.s+"}}\n")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(c.Warnings, "\n"); got != test.want {
+			t.Errorf("topics %s and %s: got %q, want %q", test.r, test.s, got, test.want)
+		}
+	}
+}
+
 func TestAFileThatWasNamedMustExist(t *testing.T) {
 	t.Parallel()
 	_, err := Load(Input{File: filepath.Join(t.TempDir(), "none.yaml")})
@@ -252,9 +277,9 @@ func TestAFileThatWasNamedMustExist(t *testing.T) {
 
 func TestEveryDefaultIsAValidValue(t *testing.T) {
 	t.Parallel()
-	for _, example := range []any{Config{}, Source{}, Columns{}, Sink{}, Relay{}} {
+	for _, example := range []any{Config{}, Source{}, Columns{}, Sink{}, JetStream{}, Relay{}} {
 		v := reflect.New(reflect.TypeOf(example)).Elem()
-		for f := range fields(v.Type()) {
+		for f := range fields(v) {
 			if text := f.Tag.Get("default"); text != "" {
 				if err := set(v.FieldByIndex(f.Index), text, f.Tag); err != nil {
 					t.Errorf("%T.%s: %q %v", example, f.Name, text, err)

@@ -24,7 +24,7 @@ func (c *Config) Entries() []Entry {
 				walk(v.MapIndex(reflect.ValueOf(k)), join(path, k))
 			}
 		case v.Kind() == reflect.Struct && v.NumField() > 0 && v.Type().Field(0).IsExported():
-			for f := range fields(v.Type()) {
+			for f := range fields(v) {
 				walk(v.FieldByIndex(f.Index), join(path, key(f)))
 			}
 		case v.Kind() == reflect.Slice:
