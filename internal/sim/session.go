@@ -97,11 +97,12 @@ func join(ranges []snapshot.Range) (joined []snapshot.Range) {
 }
 
 // Page implements snapshot.Session.
-func (s *session) Page(_ context.Context, s0, s1 snapshot.Snapshot, part snapshot.Range, limit, bytes int) (page []relay.Message, cut bool, err error) {
+func (s *session) Page(_ context.Context, s0, s1 snapshot.Snapshot, part snapshot.Range, topic string, limit, bytes int) (page []relay.Message, cut bool, err error) {
 	err = s.statement(func() {
 		var rows []*row
 		for _, r := range s.p.w.db.rows {
-			if r.visible() && r.pos > part.After && r.pos <= part.To && s1.Sees(r.tx.xid) && !s0.Sees(r.tx.xid) && len(rows) < limit {
+			if r.visible() && r.pos > part.After && r.pos <= part.To && s1.Sees(r.tx.xid) && !s0.Sees(r.tx.xid) &&
+				(topic == "" || r.msg.Topic == topic) && len(rows) < limit {
 				rows = append(rows, r)
 			}
 		}

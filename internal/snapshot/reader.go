@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/waybillhq/waybill/relay"
 )
@@ -16,8 +17,9 @@ type Session interface {
 	Look(ctx context.Context, s0 Snapshot, limit, bytes int) (Look, error)
 	// Bounds returns, by index and in log order, ranges of pos that hold all rows of the span s0..s1.
 	Bounds(ctx context.Context, s0, s1 Snapshot) ([]Range, error)
-	// Page returns the rows of the span s0..s1 within r, by pos, at most limit. cut tells that it stopped at bytes.
-	Page(ctx context.Context, s0, s1 Snapshot, r Range, limit, bytes int) (rows []relay.Message, cut bool, err error)
+	// Page returns the rows of the span s0..s1 within r, of one topic or (empty) of all, by pos, at most limit. cut tells that
+	// it stopped at bytes.
+	Page(ctx context.Context, s0, s1 Snapshot, r Range, topic string, limit, bytes int) (rows []relay.Message, cut bool, err error)
 	// Flush returns once the server's log is durable up to lsn.
 	Flush(ctx context.Context, lsn uint64) error
 }
@@ -39,15 +41,23 @@ type Look struct {
 type Reader struct {
 	session Session
 	cur     Cursor
-	inSpan  bool    // the span cur.S0..cur.S1 is being read page by page
-	ranges  []Range // what is left of it; nil: not known yet
-	started bool    // S1 covered S0 once
-	size    int     // of a payload in the last batch, on average
+	span    *walk // cur.S0..cur.S1 is being read page by page; nil: it is not
+	started bool  // S1 covered S0 once
+	size    size
 }
 
 // NewReader returns a reader that goes on behind from.
 func NewReader(s Session, from Cursor) *Reader {
-	return &Reader{session: s, cur: from, inSpan: from.Last > 0}
+	r := &Reader{session: s, cur: from}
+	if from.Last > 0 {
+		r.enter()
+	}
+	return r
+}
+
+// enter begins to read the span of the cursor page by page.
+func (r *Reader) enter() {
+	r.span = &walk{s0: r.cur.S0, s1: r.cur.S1, within: Range{r.cur.Last, math.MaxInt64}}
 }
 
 // Cursor is the position behind all that the reader returned.
@@ -56,10 +66,8 @@ func (r *Reader) Cursor() Cursor { return r.cur }
 // Next returns what comes next. An empty batch means that there is nothing at the moment; moved tells whether the position
 // changed all the same.
 func (r *Reader) Next(ctx context.Context, budget relay.Budget) (batch relay.Batch, moved bool, err error) {
-	if r.size > 0 { // asking for about as much as fits spares the server to be stopped in the middle of a page
-		budget.Messages = max(1, min(budget.Messages, budget.Bytes/r.size+1))
-	}
-	if r.inSpan {
+	budget = r.size.fit(budget)
+	if r.span != nil {
 		return r.page(ctx, budget)
 	}
 	look, err := r.session.Look(ctx, r.cur.S0, budget.Messages, budget.Bytes)
@@ -82,7 +90,7 @@ func (r *Reader) Next(ctx context.Context, budget relay.Budget) (batch relay.Bat
 	}
 	r.cur.S1 = look.S1
 	if look.Cut || len(look.Rows) > budget.Messages { // the rows are any of the span: read it from its beginning
-		r.inSpan, r.ranges = true, nil
+		r.enter()
 		return r.page(ctx, budget)
 	}
 	done := Cursor{S0: look.S1}
@@ -91,47 +99,26 @@ func (r *Reader) Next(ctx context.Context, budget relay.Budget) (batch relay.Bat
 	return batch, true, nil
 }
 
-// page reads on in a big span, which is never sorted as a whole: the primary key gives its order.
+// page reads on in a big span.
 func (r *Reader) page(ctx context.Context, budget relay.Budget) (batch relay.Batch, moved bool, err error) {
-	if r.ranges == nil {
-		if r.ranges, err = r.session.Bounds(ctx, r.cur.S0, r.cur.S1); err != nil {
-			return relay.Batch{}, false, err
-		}
+	rows, last, err := r.span.page(ctx, r.session, budget)
+	if err != nil {
+		return relay.Batch{}, false, err
 	}
-	for len(r.ranges) > 0 {
-		part := r.ranges[0]
-		part.After = max(part.After, r.cur.Last)
-		if part.After < part.To {
-			rows, cut, err := r.session.Page(ctx, r.cur.S0, r.cur.S1, part, budget.Messages, budget.Bytes)
-			if err != nil {
-				return relay.Batch{}, false, err
-			}
-			if len(rows) > 0 {
-				end := r.cur
-				end.Last = rows[len(rows)-1].Pos
-				if !cut && len(rows) < budget.Messages && len(r.ranges) == 1 {
-					end, r.inSpan = Cursor{S0: r.cur.S1}, false
-				}
-				batch = r.batch(rows, end)
-				r.cur = end
-				return batch, true, nil
-			}
-		}
-		r.ranges = r.ranges[1:]
+	end := r.cur
+	if last {
+		end, r.span = Cursor{S0: r.cur.S1}, nil
+	} else {
+		end.Last = rows[len(rows)-1].Pos
 	}
-	r.cur, r.inSpan = Cursor{S0: r.cur.S1}, false
-	return r.batch(nil, r.cur), true, nil
+	batch = r.batch(rows, end)
+	r.cur = end
+	return batch, true, nil
 }
 
 // batch makes positions on demand: their text is needed once a save, not once a message.
 func (r *Reader) batch(rows []relay.Message, end Cursor) relay.Batch {
-	if len(rows) > 0 {
-		r.size = 0
-		for i := range rows {
-			r.size += len(rows[i].Payload)
-		}
-		r.size /= len(rows)
-	}
+	r.size.saw(rows)
 	span := r.cur
 	return relay.Batch{Messages: rows, Position: func(n int) relay.Position {
 		at := end

@@ -121,7 +121,7 @@ func (s *session) Look(ctx context.Context, s0 snapshot.Snapshot, limit, bytes i
 // other: a page must not walk over everything that the table retains between them.
 func (s *session) Bounds(ctx context.Context, s0, s1 snapshot.Snapshot) (ranges []snapshot.Range, err error) {
 	err = s.pgx(func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, s.q.bounds, strconv.FormatUint(s0.Xmax, 10), xids(s0.Xip), s1.String())
+		rows, err := conn.Query(ctx, s.q.bounds, strconv.FormatUint(s0.Xmax, 10), xids(s0.Xip), s1.String(), strconv.FormatUint(s1.Xmax, 10))
 		if err != nil {
 			return err
 		}
@@ -146,9 +146,13 @@ func join(ranges []snapshot.Range) (joined []snapshot.Range) {
 }
 
 // Page implements snapshot.Session.
-func (s *session) Page(ctx context.Context, s0, s1 snapshot.Snapshot, r snapshot.Range, limit, bytes int) (page []relay.Message, cut bool, err error) {
+func (s *session) Page(ctx context.Context, s0, s1 snapshot.Snapshot, r snapshot.Range, topic string, limit, bytes int) (page []relay.Message, cut bool, err error) {
+	query, args := s.q.page, []any{r.After, r.To, s1.String(), s0.String(), limit}
+	if topic != "" {
+		query, args = s.q.topic, append(args, topic)
+	}
 	err = s.pgx(func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, s.q.page, r.After, r.To, s1.String(), s0.String(), limit)
+		rows, err := conn.Query(ctx, query, args...)
 		if err != nil {
 			return err
 		}
