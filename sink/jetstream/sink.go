@@ -16,7 +16,10 @@ import (
 	"github.com/waybillhq/waybill/relay"
 )
 
-var _ relay.Sink = (*Sink)(nil)
+var (
+	_ relay.Sink    = (*Sink)(nil)
+	_ relay.Checker = (*Sink)(nil)
+)
 
 // Sink is a relay.Sink. It connects when it is first used, and again after a connection broke; it may be used from any
 // goroutine.

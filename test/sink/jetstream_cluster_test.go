@@ -35,7 +35,7 @@ func TestAClusterOfThreeWithoutMajorityIsAnOutage(t *testing.T) {
 	sink := newSink(t, urls, jetstream.Config{Stream: "orders"})
 	defer sink.Close()
 	sendUntilStored(t, sink, many("orders", 0, 100)...)
-	if found := sink.Check(t.Context(), "orders"); len(found) > 0 {
+	if found, err := sink.Check(t.Context(), []string{"orders"}); err != nil || len(found) > 0 {
 		t.Errorf("check: %v", found)
 	}
 	nodes[1].stop()

@@ -175,18 +175,32 @@ func TestCheckTellsWhatDoesNotHold(t *testing.T) {
 	c := e.consumer()
 	c.makeStream(t, client.StreamConfig{Name: "BAD", Subjects: []string{"bad.*"}, Storage: client.MemoryStorage, MaxAge: time.Hour, MaxMsgs: 10, Duplicates: time.Second, NoAck: true})
 	good := e.sink(t, jetstream.Config{Stream: "GOOD", Create: true, Subjects: []string{"good"}})
-	if found := good.Check(t.Context(), "good"); len(found) > 0 {
-		t.Errorf("a stream that the sink made: %v", found)
+	if found, err := good.Check(t.Context(), []string{"good"}); err != nil || len(found) > 0 {
+		t.Errorf("a stream that the sink made: %v, %v", found, err)
 	}
-	text := fmt.Sprint(e.sink(t, jetstream.Config{Stream: "GONE"}).Check(t.Context(), "bad.a", "bad.b", "unknown"))
-	for _, code := range []string{"WB2202", "WB2203", "WB2204", "WB2205", "WB2206", "WB2207", "WB2111"} {
-		if strings.Count(text, code) != 1 {
-			t.Errorf("%s is told %d times in %s", code, strings.Count(text, code), text)
+	found, err := e.sink(t, jetstream.Config{Stream: "GONE"}).Check(t.Context(), []string{"bad.a", "bad.b", "unknown"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for _, f := range found {
+		code, _, _ := strings.Cut(f.Text, " ")
+		if told[code] || !strings.Contains(f.Text, ". Try: ") {
+			t.Errorf("told twice, or without help: %s", f.Text)
+		}
+		told[code] = true
+		if loses := code == "WB2203" || code == "WB2205"; f.Refuse != loses {
+			t.Errorf("refuse is %v: %s", f.Refuse, f.Text)
+		}
+	}
+	for _, code := range []string{"WB2111", "WB2202", "WB2203", "WB2204", "WB2205", "WB2206", "WB2207"} {
+		if !told[code] {
+			t.Errorf("%s is not told in %v", code, found)
 		}
 	}
 	closed := e.sink(t, jetstream.Config{})
 	closed.Close()
-	if found := closed.Check(t.Context()); len(found) != 1 {
-		t.Errorf("closed: %v", found)
+	if _, err := closed.Check(t.Context(), nil); err == nil {
+		t.Error("a closed sink could be asked")
 	}
 }
