@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/waybillhq/waybill/dialect"
@@ -30,6 +31,8 @@ type Relay struct {
 	WhyTopic string
 	Pending  *int // messages that are committed and not behind the cursor
 	Oldest   *time.Duration
+	// Estimate is Pending, or when that stopped at Most the distance between the ends, which counts gaps and published rows too.
+	Estimate *int
 }
 
 // Source says where a relay's messages are.
@@ -45,15 +48,36 @@ type Source struct {
 // statements differ between databases. Ages are seconds.
 type statements struct {
 	head, aside, why string
-	pending          func(ctx context.Context, db *sql.DB, s Source, position string) (n int, oldest sql.NullFloat64, err error)
+	pending          func(ctx context.Context, db *sql.DB, s Source, position string) (p pending, err error)
+	// bytes takes the table's name in place of {table}.
+	bytes string
+}
+
+type pending struct {
+	n      int
+	oldest sql.NullFloat64
+	span   sql.NullInt64 // when n is Most: how far the last row is from the first
+}
+
+// TableBytes is the size of the outbox with its indexes; on SQLite that of the whole file.
+func TableBytes(ctx context.Context, db *sql.DB, d dialect.Dialect, s Source) (bytes int64, err error) {
+	table, _, _, _, err := s.names(d)
+	if err == nil {
+		err = db.QueryRowContext(ctx, strings.ReplaceAll(queries(d).bytes, "{table}", strings.ReplaceAll(table, "'", "''"))).Scan(&bytes)
+	}
+	return bytes, err
+}
+
+func queries(d dialect.Dialect) statements {
+	if d.Name() == dialect.SQLite.Name() {
+		return sqlite
+	}
+	return postgres
 }
 
 // Look reads how the relay of that name stands.
 func Look(ctx context.Context, db *sql.DB, d dialect.Dialect, s Source, relay string) (r Relay, err error) {
-	q := postgres
-	if d.Name() == dialect.SQLite.Name() {
-		q = sqlite
-	}
+	q := queries(d)
 	var lease, saved float64
 	var position string
 	err = db.QueryRowContext(ctx, q.head, relay).Scan(&r.Owner, &lease, &position, &saved)
@@ -77,16 +101,17 @@ func Look(ctx context.Context, db *sql.DB, d dialect.Dialect, s Source, relay st
 	}
 	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	n, oldest, err := q.pending(within, db, s, position)
+	p, err := q.pending(within, db, s, position)
 	if within.Err() != nil && ctx.Err() == nil {
 		return r, nil // unknown
 	}
 	if err != nil {
 		return r, err
 	}
-	r.Pending = &n
-	if oldest.Valid {
-		age := seconds(max(oldest.Float64, 0))
+	estimate := max(p.n, int(p.span.Int64))
+	r.Pending, r.Estimate = &p.n, &estimate
+	if p.oldest.Valid {
+		age := seconds(max(p.oldest.Float64, 0))
 		r.Oldest = &age
 	}
 	return r, nil

@@ -87,8 +87,11 @@ func TestPendingIsWhatIsNotBehindTheCursor(t *testing.T) {
 	want(3)
 
 	exec(t, db, insert, Most+1)
-	if r := look(); *r.Pending != Most {
-		t.Errorf("pending %d, want the bound", *r.Pending)
+	if r := look(); *r.Pending != Most || *r.Estimate <= Most || *r.Estimate > Most+12 {
+		t.Errorf("pending %d, estimate %d, want the bound and about %d", *r.Pending, *r.Estimate, Most+4)
+	}
+	if bytes, err := TableBytes(t.Context(), db, dialect.Postgres, Source{}); err != nil || bytes < 100<<10 {
+		t.Errorf("the table has %d bytes, %v", bytes, err)
 	}
 }
 

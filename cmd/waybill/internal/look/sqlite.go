@@ -15,12 +15,13 @@ var sqlite = statements{
 		FROM (SELECT state FROM waybill_parked WHERE relay = ?1 LIMIT ?2)`,
 	why:     `SELECT id, topic, error FROM waybill_parked WHERE relay = ?1 AND error <> '' ORDER BY pos DESC LIMIT 1`,
 	pending: pendingSQLite,
+	bytes:   `SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()`,
 }
 
-func pendingSQLite(ctx context.Context, db *sql.DB, s Source, position string) (n int, oldest sql.NullFloat64, err error) {
+func pendingSQLite(ctx context.Context, db *sql.DB, s Source, position string) (p pending, err error) {
 	table, published, created, pos, err := s.names(dialect.SQLite)
 	if err != nil {
-		return 0, oldest, err
+		return p, err
 	}
 	if created == "" {
 		created = "NULL"
@@ -28,14 +29,14 @@ func pendingSQLite(ctx context.Context, db *sql.DB, s Source, position string) (
 	var after int64
 	if position != "" && !s.Flagged {
 		if after, err = strconv.ParseInt(position, 10, 64); err != nil {
-			return 0, oldest, err
+			return p, err
 		}
 	}
 	where := pos + ` > ?2`
 	if s.Flagged {
 		where = `NOT ` + published + ` AND ?2 = 0`
 	}
-	err = db.QueryRowContext(ctx, `SELECT count(*), unixepoch('subsec') - min(at) / 1e6
-		FROM (SELECT `+created+` AS at FROM `+table+` WHERE `+where+` ORDER BY `+pos+` LIMIT ?1)`, Most, after).Scan(&n, &oldest)
-	return n, oldest, err
+	err = db.QueryRowContext(ctx, `SELECT count(*), unixepoch('subsec') - min(at) / 1e6, CASE WHEN count(*) >= ?1 THEN (SELECT max(`+pos+`) FROM `+table+` WHERE `+where+`) - min(pos) + 1 END
+		FROM (SELECT `+created+` AS at, `+pos+` AS pos FROM `+table+` WHERE `+where+` ORDER BY `+pos+` LIMIT ?1)`, Most, after).Scan(&p.n, &p.oldest, &p.span)
+	return p, err
 }
