@@ -18,6 +18,8 @@ import (
 type Store struct {
 	// Mark, when set, runs inside the transaction of every save that has published messages.
 	Mark func(ctx context.Context, tx Querier, published []*relay.Message) error
+	// Outbox is the quoted name of the table that the cursors are about. Defaults to Waybill's own.
+	Outbox string
 
 	db *sql.DB
 	d  *database
@@ -69,6 +71,9 @@ func (s *Store) takeOver(ctx context.Context, tx Querier, t *relay.Tenure, claim
 	}
 	if n, err := raised.RowsAffected(); err != nil || n == 0 {
 		return errors.Join(errors.New("the cursor row has a newer epoch than the lease row"), err)
+	}
+	if err := s.doRequests(ctx, tx, name); err != nil {
+		return err
 	}
 	if err := tx.QueryRowContext(ctx, s.q.position, name).Scan(&t.Position); err != nil {
 		return err

@@ -90,7 +90,9 @@ func New(url string, cfg Config) (*Source, error) {
 	}
 	db := stdlib.OpenDB(*conn, stdlib.OptionAfterConnect(connect))
 	db.SetMaxIdleConns(2) // besides the reader's session: leases, and messages set aside
-	return &Source{cfg: cfg, db: db, q: newQueries(table), table: table, Store: sqlstore.Postgres(db)}, nil
+	store := sqlstore.Postgres(db)
+	store.Outbox = table
+	return &Source{cfg: cfg, db: db, q: newQueries(table), table: table, Store: store}, nil
 }
 
 // Close frees the connections. The relay must have ended.

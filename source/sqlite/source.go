@@ -82,6 +82,7 @@ func New(db *sql.DB, cfg Config) (*Source, error) {
 		return nil, err
 	}
 	store := sqlstore.SQLite(db)
+	store.Outbox = table
 	return &Source{Store: store, store: store, db: db, cfg: cfg, table: table,
 		page: `SELECT pos, id, topic, "key", type, payload, content_type, headers, coalesce(time, created_at) FROM ` + table +
 			` WHERE pos > ?1 ORDER BY pos LIMIT ?2`}, nil
