@@ -14,6 +14,8 @@ import (
 type core struct {
 	cfg      Config
 	maxBatch int
+	ordered  bool                    // the sink keeps a key's order inside one Publish
+	wants    func(topic string) bool // of the topics that this relay publishes
 	rand     *rand.Rand
 	broken   bug // simulation only: the known mistake to bring back
 	now      time.Duration
@@ -47,9 +49,9 @@ type core struct {
 	held     int      // lanes with messages in the parked table
 	loaded   int      // bytes in memory that came from there
 
-	next      Save          // what the next save carries, but for the position
-	parking   []*entry      // the entries of next.Park
-	touched   []*lane       // the lanes of whose parked messages next changes something, once for each change
+	toSave    Save          // what the next save carries, but for the position
+	parking   []*entry      // the entries of toSave.Park
+	touched   []*lane       // the lanes of whose parked messages toSave changes something, once for each change
 	unsaved   []*lane       // the same of the save under way
 	savedAt   time.Duration // when the last save began
 	savePause time.Duration
@@ -63,7 +65,10 @@ type core struct {
 	publishedN  uint64
 	lastErr     string
 	asideErr    string // why something was last set aside
-	parkedN     int    // messages that wait for a person, since Run
+	parkedN     uint64 // messages that wait for a person, since Run
+	heldN       uint64 // messages that were set aside to be tried again
+	retriedN    uint64 // failures after which a message is sent again
+	skippedN    uint64 // messages of topics that are another relay's
 	everSuccess bool
 }
 
@@ -89,7 +94,8 @@ const (
 )
 
 func newCore(cfg Config, maxBatch int, rnd *rand.Rand) *core {
-	return &core{cfg: cfg, maxBatch: maxBatch, rand: rnd, lanes: map[string]*lane{}}
+	_, ordered := cfg.Sink.(OrderedBatch)
+	return &core{cfg: cfg, maxBatch: maxBatch, ordered: ordered, wants: TopicMatcher(cfg.Topics), rand: rnd, lanes: map[string]*lane{}}
 }
 
 func (c *core) step(now time.Duration, ev event) []action {
@@ -187,7 +193,7 @@ func (c *core) startTenure(t Tenure) {
 	c.phase, c.opening = running, true
 	c.win, c.done, c.savedTo, c.bytes, c.inflight, c.ready = nil, 0, 0, 0, 0, nil
 	c.lanes, c.waiting, c.toLoad, c.held = map[string]*lane{}, nil, nil, 0
-	c.next, c.parking, c.touched, c.unsaved, c.finalSave, c.loaded = Save{}, nil, nil, nil, false, 0
+	c.toSave, c.parking, c.touched, c.unsaved, c.finalSave, c.loaded = Save{}, nil, nil, nil, false, 0
 	c.streak, c.savePause, c.fillBy, c.probed = 0, 0, 0, false
 	if c.broken != bugHeldForgotten {
 		for _, stored := range t.Held {
@@ -200,7 +206,7 @@ func (c *core) startTenure(t Tenure) {
 			c.wait(l, c.now+c.jitter(time.Second))
 		}
 	}
-	c.do(actOpen{t.Position})
+	c.do(actOpen{t.Position, t.Lease.Epoch})
 }
 
 // check ends the tenure when a call to source or store failed, and tells whether it went well.

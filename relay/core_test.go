@@ -135,12 +135,12 @@ func TestOutageDoesNotLengthenTheWaitOfWhatIsSetAsideAfterIt(t *testing.T) {
 	d.happen(evRead{batch: batch(1)})
 	e := d.win[0]
 	for range 30 { // a long outage
-		e.state = inFlight
+		e.state, e.lane.flying = inFlight, 1
 		d.inflight = 1
 		d.onConfirmed(e, errors.New("no connection"))
 		d.waiting = nil
 	}
-	e.state = inFlight
+	e.state, e.lane.flying = inFlight, 1
 	d.inflight = 1
 	d.onConfirmed(e, Topic(errors.New("no stream")))
 	if wait := e.lane.until - d.core.now; wait > 2*time.Second {

@@ -53,8 +53,11 @@ type confirmation struct {
 type (
 	action     any
 	actAcquire struct{}
-	actOpen    struct{ from Position }
-	actRenew   struct {
+	actOpen    struct {
+		from  Position
+		epoch int64
+	}
+	actRenew struct {
 		lease Lease
 		sent  time.Duration
 	}

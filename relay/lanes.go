@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// lane keeps the order of one key, across topics and reads: only the first message of its queue may be in flight.
+// lane keeps the order of one key, across topics and reads: only the first message of its queue may be in flight, or where the
+// sink orders a batch, the first ones, in one Publish.
 // A message without a key gets a lane of its own when it fails.
 type lane struct {
 	name    string // the key; for a message without one NUL and its pos (a key has no NUL)
@@ -16,6 +17,7 @@ type lane struct {
 	stage   laneStage
 	rows    int // entries of queue that came from the parked table; they stand in front
 	more    bool
+	flying  int // so many of queue, from its front, are in flight
 	takes   int // so many stored messages are loaded at once: one, until one of them has been published
 	unsaved int // changes of its parked messages that are not saved yet
 	tries   int // failures in a row
@@ -44,6 +46,9 @@ func laneName(stored string) string {
 	return stored[1:]
 }
 
+// loneName is the name of the lane that a message without a key gets when it fails.
+func loneName(e *entry) string { return "\x00" + strconv.FormatInt(e.msg.Pos, 10) }
+
 func (l *lane) stored() string {
 	if l.name[0] == 0 {
 		return "#" + l.name[1:]
@@ -54,7 +59,11 @@ func (l *lane) stored() string {
 // push puts a message that was just read behind the others of its lane.
 func (c *core) push(e *entry) {
 	if e.msg.Key == "" || c.broken == bugTwoInFlight {
-		c.ready = append(c.ready, e)
+		if c.held > 0 && c.lanes[loneName(e)] != nil { // an earlier owner set it aside: the parked row stands for it
+			e.state = finished
+		} else {
+			c.ready = append(c.ready, e)
+		}
 		return
 	}
 	l := c.lanes[e.msg.Key]
@@ -78,33 +87,52 @@ const gateAfter = 8
 
 // dispatch gives what is ready to the sink, if the lease outlives the send.
 func (c *core) dispatch() {
-	n := min(len(c.ready), c.maxBatch)
+	limit := c.maxBatch
 	if c.streak >= gateAfter {
 		if c.inflight > 0 || c.now < c.probeAt {
 			return
 		}
-		n = min(n, 1)
+		limit = 1
 	}
+	n := min(len(c.ready), limit)
 	if n == 0 || c.sending || c.now+c.cfg.SendTimeout > c.until {
 		return
 	}
 	entries := c.ready[:n:n]
 	c.ready = c.ready[n:]
-	for _, e := range entries {
-		e.state = inFlight
+	share := (limit - n) / n // of the room that is left, for each lane
+	for _, e := range entries[:n] {
 		if l := e.lane; l != nil {
 			l.others, l.sent = c.answered > max(l.sent, l.failing), c.now
+			l.flying = 1
+			if c.ordered {
+				entries = append(entries, c.followers(l, share)...)
+			}
 		}
+	}
+	for _, e := range entries {
+		e.state, e.err = inFlight, nil
 		if c.broken == bugMarkBeforeConfirm {
 			e.state = finished
 		}
 	}
-	c.inflight += n
+	c.inflight += len(entries)
 	c.sending = true
 	if c.broken == bugMarkBeforeConfirm {
 		c.lowWater()
 	}
 	c.do(actSend{entries, c.now + c.cfg.SendTimeout})
+}
+
+// followers are messages that may go with the first one of a lane in one Publish, at most so many: a run of its topic.
+func (c *core) followers(l *lane, most int) []*entry {
+	for _, e := range l.queue[1:min(len(l.queue), most+1)] {
+		if e.state != queued || e.msg.Topic != l.queue[0].msg.Topic || l.more && e.row == nil || c.phase == draining && !e.gap {
+			break
+		}
+		l.flying++
+	}
+	return l.queue[1:l.flying]
 }
 
 func (c *core) onConfirmed(e *entry, err error) {
@@ -114,20 +142,42 @@ func (c *core) onConfirmed(e *entry, err error) {
 	c.inflight--
 	if err == nil {
 		c.onPublished(e)
-		return
-	}
-	c.lastErr = err.Error()
-	l := e.lane
-	e.state = queued
-	if l == nil { // no key: from now on it waits in a lane of its own
-		name := "\x00" + strconv.FormatInt(e.msg.Pos, 10)
-		if c.lanes[name] != nil { // set aside by an earlier owner, and read again
-			c.park(e, Parked{State: StateHeld})
-			return
+	} else {
+		e.state, e.err = queued, err
+		c.lastErr = err.Error()
+		c.retriedN++
+		if errors.Is(err, ErrLost) { // the broker knows a newer owner
+			c.drain(endLost, err)
 		}
-		l = &lane{name: name, queue: []*entry{e}, sent: c.now}
-		c.lanes[name], e.lane = l, l
 	}
+	switch l := e.lane; {
+	case l != nil:
+		if l.flying--; l.flying == 0 {
+			c.land(l)
+		}
+	case err != nil: // no key: from now on it waits in a lane of its own
+		l = &lane{name: loneName(e), queue: []*entry{e}, sent: c.now}
+		c.lanes[l.name], e.lane = l, l
+		c.onFailed(l)
+	}
+}
+
+// land looks at a lane when all of it that was in flight has its outcome.
+func (c *core) land(l *lane) {
+	for len(l.queue) > 0 && l.queue[0].state == finished {
+		c.pop(l)
+	}
+	if len(l.queue) > 0 && l.queue[0].err != nil {
+		c.onFailed(l)
+	} else {
+		c.next(l)
+	}
+}
+
+// onFailed decides about a lane whose first message was not confirmed.
+func (c *core) onFailed(l *lane) {
+	e := l.queue[0]
+	err := e.err
 	l.tries++
 	if l.failing == 0 {
 		l.failing, l.since = c.now, c.publishedN
@@ -153,6 +203,8 @@ func (c *core) onConfirmed(e *entry, err error) {
 			}
 		} else if l.others && (stuck >= c.cfg.StuckAfter || stuck >= c.cfg.SendTimeout && c.full()) {
 			c.setAside(l, err, false)
+		} else if l.stage == laneReleasing && c.crowded() && len(c.toLoad) > 0 { // others cannot show whether they get through
+			c.setAside(l, err, false)
 		} else if c.phase == running {
 			c.wait(l, c.now+c.backoff(l.tries, 5*time.Second))
 		}
@@ -171,21 +223,20 @@ func (c *core) onPublished(e *entry) {
 	}
 	c.confirmed, c.answered, c.everSuccess, c.streak, c.lastErr = c.now, c.now, true, 0, ""
 	c.publishedN++
-	c.next.Published = append(c.next.Published, e.msg)
+	c.toSave.Published = append(c.toSave.Published, e.msg)
 	if e.row != nil {
-		c.next.Unpark = append(c.next.Unpark, *e.row)
+		c.toSave.Unpark = append(c.toSave.Unpark, *e.row)
 		c.touch(e.lane)
 	}
 	if l := e.lane; l != nil {
 		l.tries, l.asides, l.failing = 0, 0, 0
-		c.pop(l)
 	}
 	if len(c.win) > c.done && c.win[c.done] == e {
 		c.lowWater()
 	}
 }
 
-// pop takes the first message off a lane and lets the next one go.
+// pop takes the first message off a lane.
 func (c *core) pop(l *lane) {
 	if e := l.queue[0]; e.row != nil {
 		l.rows--
@@ -195,6 +246,10 @@ func (c *core) pop(l *lane) {
 	}
 	l.queue[0] = nil
 	l.queue = l.queue[1:]
+}
+
+// next lets the first message of a lane go.
+func (c *core) next(l *lane) {
 	if l.stage == laneReleasing && l.rows == 0 {
 		if l.more {
 			c.gather(l)
@@ -217,9 +272,9 @@ func (c *core) onRejected(l *lane, e *entry, err error) {
 			c.cfg.Name, e.msg.ID, e.msg.Topic, e.msg.Pos, err))
 	case c.cfg.OnRejected == Park && e.row == nil:
 		c.asideErr = err.Error()
-		c.parkedN++
 		c.park(e, Parked{State: StateParked, Attempts: 1, Error: shorten(err)})
 		c.pop(l)
+		c.next(l)
 	default:
 		c.setAside(l, err, true)
 	}
@@ -251,7 +306,7 @@ func (c *core) setAside(l *lane, err error, attempt bool) {
 		case i == 0:
 			e.row.Attempts += count
 			e.row.Error = reason
-			c.next.Retried = append(c.next.Retried, *e.row)
+			c.toSave.Retried = append(c.toSave.Retried, *e.row)
 			c.touch(l)
 		}
 		count = 0
@@ -276,8 +331,13 @@ func (c *core) park(e *entry, p Parked) {
 		p.Lane = e.lane.stored()
 		c.touch(e.lane)
 	}
+	if p.State == StateParked {
+		c.parkedN++
+	} else {
+		c.heldN++
+	}
 	e.state = aside
-	c.next.Park = append(c.next.Park, p)
+	c.toSave.Park = append(c.toSave.Park, p)
 	c.parking = append(c.parking, e)
 }
 
@@ -310,7 +370,7 @@ const loadLimit = 100
 // load asks for the parked messages of the first gathering lane, once the table shows all that became of them, and if
 // there is room: they are no part of the window.
 func (c *core) load() {
-	if c.loading || len(c.toLoad) == 0 || c.toLoad[0].unsaved > 0 || c.loaded > c.cfg.WindowBytes/4 {
+	if c.loading || len(c.toLoad) == 0 || c.toLoad[0].unsaved > 0 || c.crowded() {
 		return
 	}
 	c.loading = true
@@ -318,6 +378,9 @@ func (c *core) load() {
 	l.takes = max(l.takes, 1)
 	c.do(actLoad{c.lease, l.stored(), l.takes})
 }
+
+// crowded tells that the messages loaded from the parked table leave no room for more.
+func (c *core) crowded() bool { return c.loaded > c.cfg.WindowBytes/4 }
 
 func (c *core) onHeld(ev evHeld) {
 	c.loading = false
@@ -339,15 +402,7 @@ func (c *core) onHeld(ev evHeld) {
 		front[i] = &entry{msg: &ev.rows[i].Message, row: &ev.rows[i], lane: l}
 	}
 	l.queue, l.rows, l.stage = append(front, l.queue...), len(front), laneReleasing
-	if l.rows == 0 {
-		l.stage = laneFlowing
-		c.held--
-	}
-	if len(l.queue) > 0 {
-		c.ready = append(c.ready, l.queue[0])
-	} else {
-		delete(c.lanes, l.name)
-	}
+	c.next(l)
 }
 
 // shorten keeps an error's text within what the parked table holds.

@@ -39,7 +39,11 @@ type Status struct {
 	State       string    // "standby" (another process owns the relay), "running", "waiting" (the source does not answer), "stopping", "stopped"
 	Owner       string    // who owns it, as far as this process knows
 	Epoch       int64     // of this process's last tenure
-	Published   uint64    // messages confirmed by the sink since Run
+	Published   uint64    // messages confirmed by the sink since Run, as all counts here
+	Retried     uint64    // failures after which the message is sent again
+	SetAside    uint64    // messages set aside to be tried again by themselves
+	Parked      uint64    // messages set aside until a person decides
+	Skipped     uint64    // messages of topics that are another relay's
 	Window      int       // messages read and not yet behind the saved cursor
 	InFlight    int       // messages given to the sink and not yet confirmed
 	HeldLanes   int       // lanes set aside
@@ -140,6 +144,9 @@ func (s *shell) do(a action) {
 			return evAcquired{t, err}
 		})
 	case actOpen:
+		if f, ok := s.cfg.Sink.(Fencer); ok {
+			f.Fence(a.epoch)
+		}
 		s.async(func(ctx context.Context) event {
 			reader, err := s.cfg.Source.Open(ctx, a.from)
 			if err == nil {

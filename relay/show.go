@@ -7,10 +7,11 @@ import (
 
 // logState is what was last said, so that a change is said once and not at every step, and an alarm at most every ten seconds.
 type logState struct {
-	state        string
-	err          string
-	held, parked int
-	at           map[string]time.Time // by alarm
+	state  string
+	err    string
+	held   int
+	parked uint64
+	at     map[string]time.Time // by alarm
 }
 
 const alarmPace = 10 * time.Second
@@ -32,7 +33,8 @@ func (s *shell) show() {
 	c, said := s.core, &s.logged
 	st := Status{
 		State: c.stateName(), Owner: c.owner, Epoch: c.lease.Epoch, Published: c.publishedN, Window: len(c.win),
-		InFlight: c.inflight, HeldLanes: c.held, LastError: c.lastErr, Outage: c.streak >= gateAfter,
+		InFlight: c.inflight, HeldLanes: c.held, Retried: c.retriedN, SetAside: c.heldN, Parked: c.parkedN, Skipped: c.skippedN,
+		LastError: c.lastErr, Outage: c.streak >= gateAfter,
 	}
 	if c.everSuccess {
 		st.LastSuccess = s.start.Add(c.confirmed)

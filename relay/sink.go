@@ -28,9 +28,9 @@ type Sink interface {
 type MaxBatcher interface{ MaxBatch() int }
 
 // OrderedBatch is a Sink that keeps order inside one Publish: of the messages given to it that share key and topic, each is
-// stored only behind those before it, and after the first that is not confirmed, whatever its outcome, no later one is
-// stored; those fail with an error that is neither Rejected nor Topic. The relay then puts many messages of one key into
-// one Publish, and the next of that key only once all of them have their outcome. The method has no other use.
+// stored only behind those before it. Once one was not stored, for whatever reason, no later one is; and behind one that is
+// not confirmed none is: those get an error that is neither Rejected nor Topic. The relay then puts many messages of one
+// key into one Publish, and the next of that key only once all of them have their outcome. The method has no other use.
 type OrderedBatch interface{ OrderedBatch() }
 
 // Fencer is a Sink whose broker refuses the writes of an owner that has a successor. Fence is called once at the beginning of

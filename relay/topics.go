@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// matcher returns a func that tells whether a topic fits one of the patterns. In a pattern * stands for any run of characters;
-// no patterns fit every topic.
-func matcher(patterns []string) func(topic string) bool {
+// TopicMatcher returns a func that tells which topics a relay with such [Config.Topics] publishes: those that fit one of the
+// patterns, where * stands for any run of characters. No patterns fit every topic.
+func TopicMatcher(patterns []string) func(topic string) bool {
 	if len(patterns) == 0 {
 		return func(string) bool { return true }
 	}

@@ -13,6 +13,7 @@ type entry struct {
 	n     int // batch.Position(n) lies just behind this entry
 	row   *Parked
 	lane  *lane // nil: no key
+	err   error // of the last send
 	state entryState
 	gap   bool // to be sent although the relay is stopping
 }
@@ -75,22 +76,34 @@ func (c *core) onRead(ev evRead) {
 	}
 	batch := &ev.batch
 	if len(batch.Messages) == 0 { // only the position moved
-		if last := len(c.win) - 1; last >= c.savedTo { // an idle log must not fill the window behind a message that fails
-			c.win[last].batch, c.win[last].n = batch, 0
-		} else {
-			c.win = append(c.win, &entry{batch: batch, n: 0, state: finished})
-		}
+		c.pass(batch, 0)
 		c.probed = false
-		c.lowWater()
-		return
 	}
 	entries := make([]entry, len(batch.Messages))
 	for i := range entries {
+		m := &batch.Messages[i]
+		if !c.wants(m.Topic) {
+			c.skippedN++
+			m.Payload, m.Headers = nil, nil // the batch lives on
+			c.pass(batch, i+1)
+			continue
+		}
 		e := &entries[i]
-		e.msg, e.batch, e.n = &batch.Messages[i], batch, i+1
+		e.msg, e.batch, e.n = m, batch, i+1
 		c.win = append(c.win, e)
 		c.bytes += sizeOf(e.msg)
 		c.push(e)
+	}
+	c.lowWater()
+}
+
+// pass moves the position behind what this relay does not publish. It takes no room in the window, or an idle log and another
+// relay's messages would fill it behind a message that fails.
+func (c *core) pass(batch *Batch, n int) {
+	if last := len(c.win) - 1; last >= c.savedTo {
+		c.win[last].batch, c.win[last].n = batch, n
+	} else {
+		c.win = append(c.win, &entry{batch: batch, n: n, state: finished})
 	}
 }
 
@@ -109,7 +122,7 @@ const (
 )
 
 func (c *core) dirty() bool {
-	return c.done > 0 || len(c.next.Park)+len(c.next.Retried)+len(c.next.Unpark)+len(c.next.Published) > 0
+	return c.done > 0 || len(c.toSave.Park)+len(c.toSave.Retried)+len(c.toSave.Unpark)+len(c.toSave.Published) > 0
 }
 
 func (c *core) saveDue() time.Duration {
@@ -124,13 +137,13 @@ func (c *core) save(final bool) bool {
 	if c.saving || !c.dirty() || !final && c.now < c.saveDue() {
 		return false
 	}
-	s := c.next
+	s := c.toSave
 	for _, e := range c.parking { // the save that parks a message may also pass it
 		if c.broken != bugHoldPinsWindow {
 			e.state = finished
 		}
 	}
-	c.next, c.parking = Save{}, nil
+	c.toSave, c.parking = Save{}, nil
 	c.unsaved, c.touched = c.touched, nil
 	c.lowWater()
 	if c.done > 0 {

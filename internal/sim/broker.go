@@ -16,7 +16,13 @@ var (
 	errTimeout  = errors.New("no confirmation in time")
 	errUnwanted = errors.New("message refused")
 	errNoTopic  = errors.New("unknown topic")
+	errBehind   = errors.New("behind a message that was not stored")
 )
+
+// orderedSink tells the core that the sink orders a batch. The broker does the publishing.
+type orderedSink struct{ relay.Sink }
+
+func (orderedSink) OrderedBatch() {}
 
 // broker stores what arrives, in the order of arrival.
 type broker struct {
@@ -42,19 +48,16 @@ type sending struct {
 	expiring bool
 }
 
-// publish is what a sink does with a batch. Each message travels alone.
+// publish is what a sink does with a batch. Each message travels alone, unless the sink is ordered: then with all of its key
+// and topic.
 func (b *broker) publish(p *proc, messages []*relay.Message, until time.Duration, confirm func(i int, err error)) {
 	w := b.w
 	s := &sending{p: p, until: until, messages: messages, confirm: confirm, seen: make([]bool, len(messages)), left: len(messages)}
 	if w.now >= until { // the process was frozen between its decision and the call
 		s.expireLater()
 	} else {
-		for i := range messages {
-			d := w.between(0, w.travel*2)
-			if w.on(LateWrite) && !w.healed && w.chance(0.1) {
-				d = w.between(0, w.cfg.SendTimeout*3/2)
-			}
-			w.after(d, func() { b.arrive(s, i) })
+		for _, run := range b.runs(messages) {
+			w.after(b.late(), func() { b.arrive(s, run) })
 		}
 	}
 	if !w.patient {
@@ -62,48 +65,84 @@ func (b *broker) publish(p *proc, messages []*relay.Message, until time.Duration
 	}
 }
 
-// arrive is the moment of a message at the broker. What was written to a socket may come after its process has died and after
-// the sink has given up.
-func (b *broker) arrive(s *sending, i int) {
-	w, m := b.w, b.find(s.messages[i])
-	if m == nil {
-		w.fail("invented: %s was never inserted", s.messages[i].ID)
-		return
+// runs are the indexes of what travels together.
+func (b *broker) runs(messages []*relay.Message) (runs [][]int) {
+	of := map[[2]string]int{}
+	for i, m := range messages {
+		name := [2]string{m.Topic, m.Key}
+		n, known := of[name]
+		if known && b.w.ordered && m.Key != "" {
+			runs[n] = append(runs[n], i)
+			continue
+		}
+		of[name] = len(runs)
+		runs = append(runs, []int{i})
 	}
-	back := w.between(0, w.travel*2)
+	return runs
+}
+
+// late is how long something travels.
+func (b *broker) late() time.Duration {
+	w := b.w
 	if w.on(LateWrite) && !w.healed && w.chance(0.1) {
-		back = w.between(0, w.cfg.SendTimeout*3/2)
+		return w.between(0, w.cfg.SendTimeout*3/2)
 	}
-	var answer error
-	switch {
-	case s.p.dead && w.chance(0.5), s.seen[i] && w.chance(0.5):
-		return
-	case w.now < b.downUntil:
-		if b.mute {
-			s.expireLater()
-			return
+	return w.between(0, w.travel*2)
+}
+
+// arrive is the moment of a run at the broker. What was written to a socket may come after its process has died and after
+// the sink has given up.
+func (b *broker) arrive(s *sending, run []int) {
+	w := b.w
+	type told struct {
+		i   int
+		err error
+	}
+	var answers []told
+	stored, silent := true, false
+	for _, i := range run {
+		answer, lost := errBehind, false
+		if stored || w.Broken == BatchNotOrdered {
+			stored, lost, answer = b.take(s, i)
 		}
-		answer = errOutage
-	default:
-		if answer = b.refuses(m); answer != nil {
-			if relay.IsRejected(answer) {
-				m.rejections++
-			}
-			break
-		}
-		b.store(s, i, m)
-		if w.on(AckLost) && !w.healed && w.chance(0.15) {
-			s.expireLater()
-			return
+		if silent = silent || lost; !silent {
+			answers = append(answers, told{i, answer})
 		}
 	}
-	if answer != nil {
-		w.log("broker", "does not take", 0, m.ID+" "+m.Key+": "+answer.Error())
-	}
-	if w.now+back > s.until {
+	back := b.late()
+	if silent || w.now+back > s.until {
 		s.expireLater()
 	}
-	w.after(back, func() { s.answer(i, answer) })
+	w.after(back, func() {
+		for _, a := range answers {
+			s.answer(a.i, a.err)
+		}
+	})
+}
+
+// take is what becomes of one message that arrives. silent tells that the answer never comes.
+func (b *broker) take(s *sending, i int) (stored, silent bool, answer error) {
+	w, m := b.w, b.find(s.messages[i])
+	switch {
+	case m == nil:
+		w.fail("invented: %s was never inserted", s.messages[i].ID)
+		return false, true, nil
+	case s.p.dead && w.chance(0.5), s.seen[i] && w.chance(0.5):
+		return false, true, nil
+	case w.now < b.downUntil:
+		silent, answer = b.mute, errOutage
+	default:
+		answer = b.refuses(m)
+		if answer == nil {
+			b.store(s, i, m)
+			return true, w.on(AckLost) && !w.healed && w.chance(0.15), nil
+		}
+		if relay.IsRejected(answer) {
+			m.rejections++
+		}
+	}
+	w.log("broker", "does not take", 0, m.ID+" "+m.Key+": "+answer.Error())
+	return false, silent, answer
 }
 
 // refuses returns what keeps the broker from this message, when it is well.

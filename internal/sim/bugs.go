@@ -26,11 +26,12 @@ const (
 	ReadTwice         Bug = "a page read twice"
 	StopWithoutSave   Bug = "a clean stop that does not save"
 	TombstoneLost     Bug = "a tombstone read as an empty body"
+	BatchNotOrdered   Bug = "a batch that stores on behind a failure"
 )
 
 // Bugs are all of them.
 var Bugs = slices.Concat(
 	[]Bug{MarkBeforeConfirm, TwoInFlight, HeldForgotten, HoldPinsWindow, TemporaryPins},
 	[]Bug{IDAboveLast, XidOrder, CursorKept, SentBeforeDurable, MovedWhenRead, GuardBySubquery, NoEpoch},
-	[]Bug{OutageCounts, ReadTwice, StopWithoutSave, TombstoneLost},
+	[]Bug{OutageCounts, ReadTwice, StopWithoutSave, TombstoneLost, BatchNotOrdered},
 )

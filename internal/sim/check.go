@@ -125,6 +125,9 @@ func (w *world) stalled(what string) {
 			w.fail("lost: %s was committed and never reached the broker, and the cursor %q has passed it", m.ID, w.db.tables.cursor.position)
 		}
 	}
+	for _, p := range w.db.tables.parked {
+		w.log("checker", "finds aside", p.Pos, p.ID+" "+p.Lane+" "+p.State)
+	}
 	w.fail("stall: %s within %v", what, patience)
 }
 
