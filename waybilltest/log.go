@@ -75,7 +75,7 @@ func (tx *Tx) Commit() {
 		if m.Time.IsZero() {
 			m.Time = now()
 		}
-		l.rows = append(l.rows, relay.Message{Message: m, Pos: pos, Incarnation: 1})
+		l.rows = append(l.rows, relay.Message{Message: m, Pos: pos, Incarnation: 1, CreatedAt: now()})
 	}
 	tx.messages = nil
 	close(l.changed)

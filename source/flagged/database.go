@@ -59,14 +59,17 @@ func (d *database) statements(cfg Config) statements {
 		}
 		return "coalesce(" + d.text("t."+column) + ", '')"
 	}
+	created := "NULL"
 	var times []string
-	for _, column := range []string{c.Time, c.CreatedAt} {
-		if column != "" {
-			times = append(times, "t."+column)
-		}
+	if c.Time != "" {
+		times = append(times, "t."+c.Time)
+	}
+	if c.CreatedAt != "" {
+		created = "t." + c.CreatedAt
+		times = append(times, created)
 	}
 	columns := []string{"t." + c.Pos, text(c.ID, ""), text(c.Topic, cfg.Topic), text(c.Key, ""), text(c.Type, cfg.Type),
-		"t." + c.Payload, text(c.ContentType, ""), text(c.Headers, ""), "coalesce(" + strings.Join(append(times, "NULL", "NULL"), ", ") + ")"}
+		"t." + c.Payload, text(c.ContentType, ""), text(c.Headers, ""), "coalesce(" + strings.Join(append(times, "NULL", "NULL"), ", ") + ")", created}
 	return statements{
 		// A scalar subquery, because NOT EXISTS may become a join of the whole backlog. In two steps, because the rows in flight
 		// are among those that are not published, and their payloads need not come again.

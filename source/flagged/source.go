@@ -13,6 +13,8 @@
 //
 // It is the simplest mode and costs five times the database work per message of cursor mode. While a transaction stays open
 // anywhere in a PostgreSQL cluster, marked rows cannot be cleaned up and each look walks over them: looks then become rarer.
+//
+// It is no [relay.Ranger]: a message that waits for its topic is set aside by copy, its row keeps the flag it has.
 package flagged
 
 import (

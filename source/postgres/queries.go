@@ -6,7 +6,7 @@ import "strings"
 type queries struct{ look, bounds, page, topic string }
 
 func newQueries(table string) queries {
-	const columns = `pos::bigint AS pos, id, topic, key, type, payload, content_type, headers, coalesce(time, created_at)`
+	const columns = `pos::bigint AS pos, id, topic, key, type, payload, content_type, headers, time::timestamptz AS time, created_at::timestamptz AS created_at`
 	// A generic plan evaluates a cast of a parameter for every row; a subquery parses the snapshot once.
 	fill := strings.NewReplacer("{table}", table, "{columns}", columns,
 		"{$3}", "(SELECT $3::text::pg_snapshot)", "{$4}", "(SELECT $4::text::pg_snapshot)").Replace
@@ -26,9 +26,9 @@ func newQueries(table string) queries {
 			`LIMIT $3) ` +
 			`SELECT 0::bigint AS pos, pg_current_snapshot()::text AS id, pg_current_wal_insert_lsn()::text AS topic, ` +
 			`coalesce(current_setting('waybill.session', true), '') AS key, '' AS type, NULL::bytea AS payload, '' AS content_type, ` +
-			`NULL::text AS headers, NULL::timestamptz AS time ` +
+			`NULL::text AS headers, NULL::timestamptz AS time, NULL::timestamptz AS created_at ` +
 			`UNION ALL SELECT * FROM w ` +
-			`UNION ALL SELECT 9223372036854775807, '', pg_current_wal_flush_lsn()::text, '', '', NULL, '', NULL, now() ` +
+			`UNION ALL SELECT 9223372036854775807, '', pg_current_wal_flush_lsn()::text, '', '', NULL, '', NULL, now(), NULL ` +
 			`ORDER BY pos`),
 		// count(*) keeps the planner from answering min and max by a walk over the primary key; unless n is used, it is left out.
 		// Nothing from S1's xmax on is visible: a range that ended long ago must not walk over all that came since.

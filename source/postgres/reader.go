@@ -30,11 +30,8 @@ var (
 
 // Read implements relay.Reader.
 func (r *reader) Read(ctx context.Context, budget relay.Budget) (relay.Batch, error) {
-	// A query is not cut off when ctx ends, because that would end the session, which the last save needs; only one
-	// that hangs is.
-	query, cancel := context.WithCancel(r.life)
+	query, cancel := patient(ctx, r.life)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(2*time.Second, cancel) })()
 	if r.fresh { // now is saved before anything is confirmed: a restart in an outage must not begin at another now
 		r.fresh = false
 		r.told, r.moved = r.spans.Cursor(), time.Now()
@@ -65,6 +62,14 @@ func (r *reader) Read(ctx context.Context, budget relay.Budget) (relay.Batch, er
 			return batch, nil
 		}
 	}
+}
+
+// patient returns a context for queries. They are not cut off when ctx ends, because that would end the session, which the
+// last save needs; only one that hangs is.
+func patient(ctx, life context.Context) (query context.Context, done func()) {
+	query, cancel := context.WithCancel(life)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(2*time.Second, cancel) })
+	return query, func() { stop(); cancel() }
 }
 
 // worthSaving is how many transactions, of whatever kind, make a position without messages worth saving. Each save and each

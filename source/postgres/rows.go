@@ -32,6 +32,10 @@ func (s *session) scan(ctx context.Context, conn *pgx.Conn, rows pgx.Rows, bytes
 		if raw[7] != nil {
 			m.Headers = relay.StoredHeaders(same(&headers, raw[7]))
 		}
+		if raw[9] != nil {
+			m.CreatedAt = timestamp(int64(binary.BigEndian.Uint64(raw[9])))
+			m.Time = m.CreatedAt
+		}
 		if raw[8] != nil {
 			m.Time = timestamp(int64(binary.BigEndian.Uint64(raw[8])))
 		}

@@ -163,6 +163,18 @@ func (s *session) Page(ctx context.Context, s0, s1 snapshot.Snapshot, r snapshot
 	return page, cut, wrap("read", err)
 }
 
+// check tells whether the server's session is still the one that was opened.
+func (s *session) check(ctx context.Context) error {
+	return wrap("read", s.pgx(func(conn *pgx.Conn) error {
+		var token string
+		err := conn.QueryRow(ctx, `SELECT coalesce(current_setting('waybill.session', true), '')`).Scan(&token)
+		if err == nil && token != s.token {
+			err = errAnotherSession
+		}
+		return err
+	}))
+}
+
 // Flush implements snapshot.Session: most often another commit has flushed the log already or does so at once; if not,
 // an empty logical message is committed, which no table and no reader sees.
 func (s *session) Flush(ctx context.Context, lsn uint64) error {

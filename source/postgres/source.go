@@ -124,11 +124,9 @@ func (s *Source) read(ctx context.Context, session *session, from relay.Position
 	if err := s.checkTable(ctx, session.conn); err != nil {
 		return nil, err
 	}
-	cur, err := snapshot.Cursor{S0: snapshot.Beginning}, error(nil)
-	if from != "" {
-		if cur, err = snapshot.ParseCursor(string(from)); err != nil {
-			return nil, relay.Fatal(fmt.Errorf("waybill: WB1020 the saved cursor: %w", err))
-		}
+	cur, err := parse(from)
+	if err != nil {
+		return nil, err
 	}
 	log, err := s.identify(ctx, session.conn)
 	if err != nil {
@@ -151,6 +149,18 @@ func (s *Source) read(ctx context.Context, session *session, from relay.Position
 		source: s, session: session, spans: snapshot.NewReader(session, cur), fresh: fresh,
 		pace: poll.New(s.cfg.PollMin, s.cfg.PollMax), life: life, end: end,
 	}, nil
+}
+
+// parse reads a saved position; the empty one is the beginning.
+func parse(p relay.Position) (snapshot.Cursor, error) {
+	if p == "" {
+		return snapshot.Cursor{S0: snapshot.Beginning}, nil
+	}
+	cur, err := snapshot.ParseCursor(string(p))
+	if err != nil {
+		err = relay.Fatal(fmt.Errorf("waybill: WB1020 the saved cursor: %w", err))
+	}
+	return cur, err
 }
 
 func (s *Source) forget(r *reader) {

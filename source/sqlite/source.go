@@ -46,6 +46,7 @@ type Source struct {
 	cfg   Config
 	table string // quoted
 	page  string
+	topic string
 }
 
 var (
@@ -83,9 +84,10 @@ func New(db *sql.DB, cfg Config) (*Source, error) {
 	}
 	store := sqlstore.SQLite(db)
 	store.Outbox = table
+	rows := `SELECT pos, id, topic, "key", type, payload, content_type, headers, coalesce(time, created_at), created_at FROM ` + table + ` WHERE pos > ?1 `
 	return &Source{Store: store, store: store, db: db, cfg: cfg, table: table,
-		page: `SELECT pos, id, topic, "key", type, payload, content_type, headers, coalesce(time, created_at) FROM ` + table +
-			` WHERE pos > ?1 ORDER BY pos LIMIT ?2`}, nil
+		page:  rows + `ORDER BY pos LIMIT ?2`,
+		topic: rows + `AND pos <= ?3 AND +topic = ?4 ORDER BY pos LIMIT ?2`}, nil
 }
 
 // Open implements relay.Source.
@@ -123,8 +125,8 @@ func (r *reader) start(ctx context.Context, from relay.Position) error {
 		}
 		return nil
 	}
-	if r.after, err = strconv.ParseInt(string(from), 10, 64); err != nil || r.after < 0 {
-		return relay.Fatal(fmt.Errorf("waybill: WB1206 the cursor %.100q is not one of an SQLite outbox. Try: give the relay a name of its own", from))
+	if r.after, err = parse(from); err != nil {
+		return err
 	}
 	if r.after > last {
 		return relay.Fatal(fmt.Errorf("waybill: WB1207 the cursor stands at pos %d, but the last pos that %s ever gave is %d: the file was restored to "+
@@ -132,6 +134,13 @@ func (r *reader) start(ctx context.Context, from relay.Position) error {
 			"UPDATE waybill_cursor SET position = '%d' WHERE position = '%d'", r.after, table, last, last, r.after))
 	}
 	return nil
+}
+
+func parse(p relay.Position) (pos int64, err error) {
+	if pos, err = strconv.ParseInt(string(p), 10, 64); err != nil || pos < 0 {
+		err = relay.Fatal(fmt.Errorf("waybill: WB1206 the cursor %.100q is not one of an SQLite outbox. Try: give the relay a name of its own", p))
+	}
+	return pos, err
 }
 
 func (r *reader) checkTable(ctx context.Context) error {
