@@ -22,7 +22,7 @@ type KafkaConfig struct {
 	// SASL are the mechanisms of which Brokers asks for one: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER (which takes
 	// any unsecured token, RFC 7515 appendix A.5). Defaults to none.
 	SASL []string
-	// Users are the passwords, by name, for PLAIN and SCRAM.
+	// Users are the passwords, by name, for PLAIN and SCRAM: letters, digits and the like.
 	Users map[string]string
 	// CertFile and KeyFile make Brokers speak TLS: PEM files with the certificate chain and its PKCS #8 key.
 	CertFile, KeyFile string
