@@ -11,7 +11,7 @@ import (
 	"github.com/waybillhq/waybill/cmd/waybill/internal/fault"
 )
 
-// serve answers probes until the returned function is called. Requests are not logged.
+// serve answers probes and scrapes until the returned function is called. Requests are not logged.
 func (a *app) serve(address string, relays []*running) (stop func(), err error) {
 	if address == "off" {
 		return func() {}, nil
@@ -43,6 +43,7 @@ func (a *app) serve(address string, relays []*running) (stop func(), err error) 
 		encoder.SetIndent("", "  ")
 		_ = encoder.Encode(map[string]any{"relays": pictures(relays)}) // the client went away
 	})
+	mux.Handle("GET /metrics", a.metricsHandler(relays))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	go server.Serve(listener)
 	a.log.Info("probes", "address", listener.Addr().String())

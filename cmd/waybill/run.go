@@ -15,13 +15,14 @@ import (
 	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
 	"github.com/waybillhq/waybill/cmd/waybill/internal/fault"
 	"github.com/waybillhq/waybill/relay"
+	"github.com/waybillhq/waybill/telemetry"
 )
 
 // stopTime is how long a clean stop may take: a little less than what Kubernetes grants.
 const stopTime = 25 * time.Second
 
 type runCmd struct {
-	Listen string `placeholder:"ADDRESS" help:"Where /livez, /readyz and /status answer, or off. Defaults to listen of the configuration."`
+	Listen string `placeholder:"ADDRESS" help:"Where /livez, /readyz, /status and /metrics answer, or off. Defaults to listen of the configuration."`
 }
 
 func (c runCmd) Run(ctx context.Context, a *app) error {
@@ -80,6 +81,7 @@ type running struct {
 	relay                      *relay.Relay
 	source                     source
 	sink                       relay.Sink
+	metrics                    *telemetry.Collector
 }
 
 func (a *app) assemble(cfg *config.Config, name string, brokers *broker.Servers) (*running, error) {
@@ -93,14 +95,16 @@ func (a *app) assemble(cfg *config.Config, name string, brokers *broker.Servers)
 	if err != nil {
 		return nil, errors.Join(err, src.Close())
 	}
+	metrics := a.newCollector(cfg, name)
 	r, err := relay.New(relay.Config{
 		Name: name, Source: src, Store: src, Sink: sink, Logger: log, Topics: rc.Topics,
 		OnRejected: relay.Policy(rc.OnRejected), Window: rc.Window, WindowBytes: int(rc.WindowBytes), Lease: rc.Lease, SendTimeout: rc.SendTimeout,
+		Observer: metrics,
 	})
 	if err != nil {
 		return nil, errors.Join(err, src.Close(), sink.Close())
 	}
-	return &running{name, rc.Source, rc.Sink, r, src, sink}, nil
+	return &running{name, rc.Source, rc.Sink, r, src, sink, metrics}, nil
 }
 
 func sourceURI(cfg *config.Config, source string) string {

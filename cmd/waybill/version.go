@@ -11,11 +11,18 @@ var version = ""
 type versionCmd struct{}
 
 func (versionCmd) Run(a *app) error {
-	v := struct {
-		Version string `json:"version"`
-		Commit  string `json:"commit"`
-		Go      string `json:"go"`
-	}{version, "unknown", runtime.Version()}
+	v := buildVersion()
+	return a.print(v, nil, [][]string{{"version", v.Version}, {"commit", v.Commit}, {"go", v.Go}})
+}
+
+type build struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Go      string `json:"go"`
+}
+
+func buildVersion() build {
+	v := build{version, "unknown", runtime.Version()}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if v.Version == "" {
 			v.Version = info.Main.Version
@@ -29,5 +36,5 @@ func (versionCmd) Run(a *app) error {
 	if v.Version == "" {
 		v.Version = "(devel)"
 	}
-	return a.print(v, nil, [][]string{{"version", v.Version}, {"commit", v.Commit}, {"go", v.Go}})
+	return v
 }
