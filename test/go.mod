@@ -6,7 +6,9 @@ tool github.com/nats-io/nats-server/v2
 
 require (
 	github.com/jackc/pgx/v5 v5.12.0
+	github.com/rabbitmq/amqp091-go v1.16.0
 	github.com/waybillhq/waybill v0.0.0-00010101000000-000000000000
+	github.com/waybillhq/waybill/sink/rabbitmq v0.0.0-00010101000000-000000000000
 	modernc.org/sqlite v1.62.0
 )
 
@@ -74,6 +76,8 @@ replace github.com/waybillhq/waybill => ..
 replace github.com/waybillhq/waybill/source/postgres => ../source/postgres
 
 replace github.com/waybillhq/waybill/sink/jetstream => ../sink/jetstream
+
+replace github.com/waybillhq/waybill/sink/rabbitmq => ../sink/rabbitmq
 
 replace github.com/waybillhq/waybill/source/sqlite => ../source/sqlite
 

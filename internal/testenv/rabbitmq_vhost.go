@@ -81,6 +81,9 @@ func (r rabbit) Vhost(t T) *Vhost {
 	return v
 }
 
+// Get reads from the server's HTTP API.
+func (r rabbit) Get(path string) (string, error) { return r.api("GET", path, nil) }
+
 // API sends a request to the server's HTTP API and returns the answer. body is made JSON.
 func (r rabbit) API(t T, method, path string, body any) string {
 	t.Helper()

@@ -1,0 +1,10 @@
+module github.com/waybillhq/waybill/sink/rabbitmq
+
+go 1.26.0
+
+require (
+	github.com/rabbitmq/amqp091-go v1.16.0
+	github.com/waybillhq/waybill v0.0.0-00010101000000-000000000000
+)
+
+replace github.com/waybillhq/waybill => ../..

@@ -1,0 +1,145 @@
+package rabbitmq
+
+import (
+	"slices"
+	"sync"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/waybillhq/waybill/relay"
+)
+
+// session is one channel with its messages in flight. A single goroutine takes the returns and, from one goroutine per
+// message, the acknowledgements. The client hands a return over before it reads on, so a return is always known before
+// the acknowledgement of the same message. (NotifyPublish would do without a goroutine per message, but it tells
+// acknowledgements in order: one queue without a leader would hold up all others.)
+type session struct {
+	link    *link
+	ch      *amqp.Channel
+	returns chan amqp.Return
+	closes  chan *amqp.Error
+	landed  chan *flight
+	cause   *amqp.Error // why the channel was closed
+
+	mu       sync.Mutex
+	inFlight int
+	byID     map[string][]*flight
+	ended    bool
+}
+
+// flight is one message on a channel.
+type flight struct {
+	call      *call
+	index     int
+	id, topic string
+	returned  bool
+	acked     bool
+}
+
+func (l *link) open() (*session, error) {
+	ch, err := l.conn.Channel()
+	if err != nil {
+		return nil, err
+	}
+	if err := ch.Confirm(false); err != nil {
+		return nil, err
+	}
+	s := &session{link: l, ch: ch, landed: make(chan *flight), byID: map[string][]*flight{}}
+	s.returns = ch.NotifyReturn(make(chan amqp.Return)) // without a buffer: see above
+	s.closes = ch.NotifyClose(make(chan *amqp.Error, 1))
+	go s.collect()
+	return s, nil
+}
+
+func (s *session) publish(f *flight, p amqp.Publishing) {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		f.call.settle(f.index, errLost(nil))
+		return
+	}
+	s.inFlight++
+	s.byID[f.id] = append(s.byID[f.id], f)
+	s.mu.Unlock()
+	confirmation, err := s.ch.PublishWithDeferredConfirm(s.link.config.Exchange, f.topic, true, false, p)
+	if err != nil {
+		s.landed <- f
+		return
+	}
+	go func() {
+		f.acked = confirmation.Wait() // ends with the channel at the latest
+		s.landed <- f
+	}()
+}
+
+// collect ends when the channel is closed and every message has landed.
+func (s *session) collect() {
+	for {
+		select {
+		case r, open := <-s.returns:
+			if !open {
+				s.returns = nil
+				break
+			}
+			s.mu.Lock()
+			for _, f := range s.byID[r.MessageId] { // all of that id, for a return does not say which
+				f.returned = true
+			}
+			s.mu.Unlock()
+		case f := <-s.landed:
+			s.land(f)
+		case e, open := <-s.closes:
+			s.closing(e, open)
+		}
+		if s.closes == nil && s.finished() {
+			return
+		}
+	}
+}
+
+func (s *session) closing(e *amqp.Error, open bool) {
+	if !open {
+		s.closes = nil
+	} else {
+		s.cause = e
+	}
+}
+
+func (s *session) finished() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = s.inFlight == 0
+	return s.ended
+}
+
+func (s *session) land(f *flight) {
+	s.mu.Lock()
+	s.inFlight--
+	same := slices.DeleteFunc(s.byID[f.id], func(other *flight) bool { return other == f })
+	if s.byID[f.id] = same; len(same) == 0 {
+		delete(s.byID, f.id)
+	}
+	s.mu.Unlock()
+	if !f.acked && s.ch.IsClosed() {
+		select {
+		case e, open := <-s.closes: // it is there before messages land for it
+			s.closing(e, open)
+		default:
+		}
+		err := s.link.whyClosed(s.cause, f)
+		if relay.IsTopic(err) {
+			s.link.apart.Store(f.topic, true)
+		}
+		f.call.fail(f, err)
+		return
+	}
+	switch {
+	case !f.acked:
+		f.call.settle(f.index, errNack(f.topic))
+	case f.returned:
+		go func() { f.call.fail(f, s.link.whyReturned(f.topic)) }()
+	default:
+		s.link.apart.Delete(f.topic)
+		f.call.settle(f.index, nil)
+	}
+}

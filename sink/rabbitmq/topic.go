@@ -1,0 +1,76 @@
+package rabbitmq
+
+import (
+	"errors"
+	"strings"
+	"sync"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/waybillhq/waybill/relay"
+)
+
+// whyReturned finds out what to tell a message that no queue took; many of a topic that ask at once are one question.
+func (l *link) whyReturned(topic string) error {
+	ask, _ := l.asking.LoadOrStore(topic, sync.OnceValue(func() error { return l.ask(topic) }))
+	err := ask.(func() error)()
+	l.asking.Delete(topic)
+	return err
+}
+
+func (l *link) ask(topic string) error {
+	if l.config.Exchange == "" {
+		missing, err := l.missing(topic)
+		if err != nil {
+			return errLost(err)
+		}
+		if !missing {
+			return errNoLeader(topic)
+		}
+	}
+	if !l.config.Create {
+		return errUnroutable(l.config.Exchange, topic)
+	}
+	err := l.create(topic)
+	if err == nil {
+		return errCreated(topic)
+	}
+	if e := (*amqp.Error)(nil); errors.As(err, &e) && e.Server && e.Recover {
+		return relay.Topic(errCreate(topic, err))
+	}
+	return errCreate(topic, err)
+}
+
+// missing tells a queue that does not exist from one that has no leader at the moment, which takes nothing either.
+func (l *link) missing(queue string) (bool, error) {
+	ch, err := l.conn.Channel()
+	if err != nil {
+		return false, err
+	}
+	_, err = ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+	if e := (*amqp.Error)(nil); errors.As(err, &e) && e.Server && e.Recover {
+		return e.Code == amqp.NotFound && strings.Contains(e.Reason, "no queue '"), nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, ch.Close()
+}
+
+func (l *link) create(topic string) error {
+	ch, err := l.conn.Channel()
+	if err != nil {
+		return err
+	}
+	_, err = ch.QueueDeclare(topic, true, false, false, false, amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum})
+	if e := (*amqp.Error)(nil); errors.As(err, &e) && e.Code == amqp.PreconditionFailed {
+		ch, err = l.conn.Channel() // it exists, made otherwise; saying so has closed the channel
+	}
+	if err == nil && l.config.Exchange != "" {
+		err = ch.QueueBind(topic, topic, l.config.Exchange, false, nil)
+	}
+	if err != nil {
+		return err
+	}
+	return ch.Close()
+}
