@@ -77,6 +77,7 @@ type Waker interface{ Wake() }
 // each of its messages is set aside by copy.
 type Ranger interface {
 	// OpenRange reads the messages of one topic behind from and not behind to, beside the open Reader. Both are positions that a
-	// Batch of this source gave and that were saved, and to is the later. At the end Read returns [io.EOF]; then to is reached.
+	// Batch of this source gave and that were saved, and to is the later; an empty from is the beginning of the log.
+	// At the end Read returns [io.EOF]; then to is reached.
 	OpenRange(ctx context.Context, from, to Position, topic string) (Reader, error)
 }

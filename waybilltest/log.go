@@ -25,6 +25,7 @@ type Log struct {
 
 var (
 	_ relay.Source = (*Log)(nil)
+	_ relay.Ranger = (*Log)(nil)
 	_ relay.Store  = (*Log)(nil)
 )
 
@@ -95,17 +96,25 @@ func (l *Log) Crash() {
 
 // Open implements relay.Source. The empty position is the beginning.
 func (l *Log) Open(ctx context.Context, from relay.Position) (relay.Reader, error) {
-	after := 0
-	if from != "" {
-		n, err := strconv.Atoi(string(from))
-		if err != nil {
-			return nil, relay.Fatal(fmt.Errorf("waybilltest: %q is no position of this log", from))
-		}
-		after = n
+	after, err := place(from)
+	if err != nil {
+		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return &logReader{log: l, after: after, crashed: l.crashed, closed: make(chan struct{})}, ctx.Err()
+}
+
+// place is how many rows lie before a position.
+func place(p relay.Position) (int, error) {
+	if p == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(string(p))
+	if err != nil {
+		err = relay.Fatal(fmt.Errorf("waybilltest: %q is no position of this log", p))
+	}
+	return n, err
 }
 
 type logReader struct {

@@ -18,10 +18,11 @@ type storeState struct {
 	expires  time.Time
 	position relay.Position
 	parked   map[int64]relay.Parked
+	branches map[string]relay.Branch
 }
 
 func (s storeState) clone() storeState {
-	s.parked = maps.Clone(s.parked)
+	s.parked, s.branches = maps.Clone(s.parked), maps.Clone(s.branches)
 	return s
 }
 
@@ -37,7 +38,7 @@ func (l *Log) Acquire(ctx context.Context, claim relay.Claim) (relay.Tenure, err
 	r := l.relays[claim.Relay]
 	if r == nil {
 		r = &relayState{}
-		r.now.parked = map[int64]relay.Parked{}
+		r.now.parked, r.now.branches = map[int64]relay.Parked{}, map[string]relay.Branch{}
 		l.relays[claim.Relay] = r
 	}
 	s := &r.now
@@ -54,7 +55,8 @@ func (l *Log) Acquire(ctx context.Context, claim relay.Claim) (relay.Tenure, err
 	}
 	slices.Sort(held)
 	r.durable = s.clone()
-	return relay.Tenure{Lease: s.lease, Position: s.position, Held: slices.Compact(held)}, nil
+	branches := slices.SortedFunc(maps.Values(s.branches), func(a, b relay.Branch) int { return cmp.Compare(a.Topic, b.Topic) })
+	return relay.Tenure{Lease: s.lease, Position: s.position, Held: slices.Compact(held), Branches: branches}, nil
 }
 
 // own returns the state of a relay whose newest lease this is.
@@ -104,6 +106,12 @@ func (l *Log) Save(ctx context.Context, lease relay.Lease, save relay.Save) erro
 	}
 	for _, p := range save.Unpark {
 		delete(s.parked, p.Pos)
+	}
+	for _, b := range save.Branches {
+		s.branches[b.Topic] = b
+	}
+	for _, topic := range save.Merged {
+		delete(s.branches, topic)
 	}
 	if save.Durable {
 		r.durable = s.clone()

@@ -77,6 +77,9 @@ func TestSource(t *testing.T, newHarness func(t *testing.T) SourceHarness) {
 		{"a reader is usable after the end of a context", "", (*sourceCase).usable},
 		{"pos grows within a key and is never given twice", "", (*sourceCase).posGrows},
 		{"closing ends a reader that waits", "", (*sourceCase).closes},
+		{"a range gives exactly what was read between two saved positions, of its topic", "", (*sourceCase).ranges},
+		{"a range that was left is gone on with at the position of its branch", "", (*sourceCase).rangeGoesOn},
+		{"a range and its branch survive a crash", Crash, (*sourceCase).rangeSurvivesCrash},
 		{"a crash loses no committed message and no durable save", Crash, (*sourceCase).survivesCrash},
 		{"what was read survives a crash", Crash, (*sourceCase).readIsDurable},
 		{"no goroutine is left behind", "", (*sourceCase).leavesNoGoroutine},
@@ -108,6 +111,10 @@ type sourceCase struct {
 	lease  relay.Lease
 	reader relay.Reader
 	last   []got // what take returned last
+
+	opened   relay.Source // that of reader
+	branches []relay.Branch
+	made     int // messages of live
 }
 
 // got is a message with the position behind it.
@@ -130,7 +137,7 @@ func (c *sourceCase) reopen() {
 		if err == nil {
 			var reader relay.Reader
 			if reader, err = source.Open(ctx, tenure.Position); err == nil {
-				c.store, c.lease, c.reader = store, tenure.Lease, reader
+				c.store, c.lease, c.reader, c.opened, c.branches = store, tenure.Lease, reader, source, tenure.Branches
 				if c.keep {
 					c.source = source
 				}

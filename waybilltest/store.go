@@ -40,6 +40,9 @@ func TestStore(t *testing.T, newHarness func(t *testing.T) StoreHarness) {
 		{"published messages leave, and parked ones hold no lane", (*storeCase).unpark},
 		{"many messages are set aside at once", (*storeCase).many},
 		{"any text is kept as an error", (*storeCase).anyError},
+		{"branches begin, move and merge", (*storeCase).branches},
+		{"an old epoch changes no branch", (*storeCase).oldBranches},
+		{"the topics of a claim change nothing else", (*storeCase).claimsTopics},
 		{"relays do not see each other", (*storeCase).apart},
 		{"no save of an old owner survives a takeover that it races", (*storeCase).races},
 	}

@@ -216,24 +216,26 @@ func (c *storeCase) anyError() {
 
 func (c *storeCase) apart() {
 	lease := c.acquire(c.store, "a", time.Hour).Lease
-	c.save(lease, relay.Save{Position: c.Position(1), Park: []relay.Parked{parked(1, "k", relay.StateHeld)}})
+	branch := relay.Branch{Topic: "a", Position: c.Position(1)}
+	c.save(lease, relay.Save{Position: c.Position(1), Park: []relay.Parked{parked(1, "k", relay.StateHeld)}, Branches: []relay.Branch{branch}})
 	tenure, err := c.other.Acquire(c.ctx(), relay.Claim{Relay: "another", Owner: "b", TTL: time.Hour})
-	if err != nil || tenure.Position != "" || len(tenure.Held) > 0 {
+	if err != nil || tenure.Position != "" || len(tenure.Held) > 0 || len(tenure.Branches) > 0 {
 		c.t.Fatalf("another relay starts from %+v, %v", tenure, err)
 	}
 	if have := c.heldOf(tenure.Lease, "k", 10); len(have) > 0 {
 		c.t.Errorf("another relay sees %+v", have)
 	}
-	if err := c.other.Save(c.ctx(), tenure.Lease, relay.Save{Unpark: []relay.Parked{parked(1, "k", relay.StateHeld)}}); err != nil {
+	if err := c.other.Save(c.ctx(), tenure.Lease, relay.Save{Unpark: []relay.Parked{parked(1, "k", relay.StateHeld)}, Merged: []string{"a"}}); err != nil {
 		c.t.Fatal(err)
 	}
 	if have := c.heldOf(lease, "k", 10); len(have) != 1 {
 		c.t.Errorf("another relay took a message away: %+v", have)
 	}
+	c.branched(branch)
 }
 
-// races lets an old owner save, with a message set aside each time, while a new one takes over. What the takeover returned
-// must be all that the old owner ever did: its last position, and every lane that stands behind it.
+// races lets an old owner save, with a message set aside and branches each time, while a new one takes over. What the takeover
+// returned must be all that the old owner ever did: its last position, every lane that stands behind it, and every branch.
 func (c *storeCase) races() {
 	for round := range 20 {
 		old := c.acquire(c.store, "a", time.Hour)
@@ -243,6 +245,10 @@ func (c *storeCase) races() {
 		go func() {
 			for n := base + 1; ; n++ {
 				save := relay.Save{Position: c.Position(n)}
+				if n%3 == 0 {
+					save.Branches = []relay.Branch{{Topic: "moves", Position: c.Position(n)}, {Topic: fmt.Sprint("begins", n%30), Position: c.Position(n)}}
+					save.Merged = []string{fmt.Sprint("begins", (n+15)%30)}
+				}
 				if n%2 == 0 && n < base+100 {
 					save.Park = []relay.Parked{parked(int64(n), fmt.Sprint(n), relay.StateHeld)}
 				}
@@ -263,9 +269,9 @@ func (c *storeCase) races() {
 		taken := c.acquire(c.other, "a", time.Hour)
 		c.lost("a save that raced", <-result)
 		now := c.acquire(c.other, "a", time.Hour)
-		if now.Position != taken.Position || !slices.Equal(now.Held, taken.Held) {
-			c.t.Fatalf("the takeover returned %q with %d lanes, but there were %q with %d",
-				taken.Position, len(taken.Held), now.Position, len(now.Held))
+		if now.Position != taken.Position || !slices.Equal(now.Held, taken.Held) || !slices.Equal(byTopic(now.Branches), byTopic(taken.Branches)) {
+			c.t.Fatalf("the takeover returned %q with %d lanes and the branches %+v, but there were %q with %d and %+v",
+				taken.Position, len(taken.Held), taken.Branches, now.Position, len(now.Held), now.Branches)
 		}
 		var gone []relay.Parked
 		for _, lane := range now.Held {

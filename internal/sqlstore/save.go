@@ -32,12 +32,15 @@ func (s *Store) Save(ctx context.Context, lease relay.Lease, save relay.Save) er
 func (s *Store) SaveOn(ctx context.Context, conn *sql.Conn, lease relay.Lease, save relay.Save, guard Guard) error {
 	marks := s.Mark != nil && len(save.Published) > 0
 	run := s.d.statement // one round trip
-	if marks || len(save.Park)+len(save.Retried)+len(save.Unpark) > 0 {
+	if marks || len(save.Branches)+len(save.Merged)+len(save.Park)+len(save.Retried)+len(save.Unpark) > 0 {
 		run = s.d.transaction
 	}
 	err := run(ctx, conn, save.Durable, func(q Querier) error {
 		// First, because it locks the cursor row: whoever comes later sees all of this save or is seen by it.
 		if err := s.moveCursor(ctx, q, lease, save, guard); err != nil {
+			return err
+		}
+		if err := s.moveBranches(ctx, q, lease, save); err != nil {
 			return err
 		}
 		if err := s.setAside(ctx, q, lease.Relay, save); err != nil || !marks {
@@ -46,6 +49,24 @@ func (s *Store) SaveOn(ctx context.Context, conn *sql.Conn, lease relay.Lease, s
 		return s.Mark(ctx, q, save.Published)
 	})
 	return wrap("save", lease.Relay, err)
+}
+
+// moveBranches needs no guard of its own: the relay's row is locked, and a takeover waits for that one first.
+func (s *Store) moveBranches(ctx context.Context, q Querier, lease relay.Lease, save relay.Save) error {
+	for _, b := range save.Branches {
+		if b.Topic == "" { // that is the row of the relay itself
+			return errors.New("a branch without a topic")
+		}
+		if _, err := q.ExecContext(ctx, s.q.saveBranch, lease.Relay, b.Topic, lease.Epoch, string(b.Position), printable(b.Error)); err != nil {
+			return err
+		}
+	}
+	for _, topic := range save.Merged {
+		if _, err := q.ExecContext(ctx, s.q.merged, lease.Relay, topic); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) moveCursor(ctx context.Context, q Querier, lease relay.Lease, save relay.Save, guard Guard) error {

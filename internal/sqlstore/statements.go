@@ -7,11 +7,12 @@ import (
 
 // statements is all SQL of the store, in one database's words.
 type statements struct {
-	firstLease, firstCursor, takeLease, raiseCursors, position, heldLanes, holder string
+	firstLease, firstCursor, takeLease, raiseCursor, raiseBranches, cursors, heldLanes, holder string
 
 	renew, release                string
 	incarnation, firstIncarnation string
 	saveCursor, epoch             string
+	saveBranch, merged            string
 	park, parkedIDs, retried      string
 	unpark, held                  string
 }
@@ -23,13 +24,14 @@ func (d *database) statements() statements {
 		firstLease:  d.sql(`INSERT INTO {t}lease (relay, owner, epoch, expires_at) VALUES ($1, '', 0, {past}) ON CONFLICT DO NOTHING`),
 		firstCursor: d.sql(`INSERT INTO {t}cursor (relay, branch, epoch, position) VALUES ($1, '', 0, '') ON CONFLICT DO NOTHING`),
 		// The lease row decides alone who comes first. The cursor's epoch counts for when people deleted the lease row.
-		takeLease: d.sql(`UPDATE {t}lease SET owner = $2, expires_at = {now} + $3{us}, epoch = (SELECT max(n) FROM (` +
+		takeLease: d.sql(`UPDATE {t}lease SET owner = $2, expires_at = {now} + $3{us}, asked = FALSE, epoch = (SELECT max(n) FROM (` +
 			`SELECT {t}lease.epoch + 1 AS n UNION ALL SELECT {ms} UNION ALL SELECT epoch + 1 FROM {t}cursor WHERE relay = $1) AS candidates) ` +
 			`WHERE relay = $1 AND (owner = $2 OR expires_at <= {now}) RETURNING epoch`),
-		raiseCursors: d.sql(`UPDATE {t}cursor SET epoch = $2 WHERE relay = $1 AND epoch < $2`),
-		position:     d.sql(`SELECT position FROM {t}cursor WHERE relay = $1 AND branch = ''`),
-		heldLanes:    d.sql(`SELECT DISTINCT lane FROM {t}parked WHERE relay = $1 AND state = 'held' ORDER BY lane`),
-		holder:       d.sql(`SELECT owner, {left} FROM {t}lease WHERE relay = $1`),
+		raiseCursor:   d.sql(`UPDATE {t}cursor SET epoch = $2, topics = $3 WHERE relay = $1 AND branch = '' AND epoch < $2`),
+		raiseBranches: d.sql(`UPDATE {t}cursor SET epoch = $2 WHERE relay = $1 AND branch <> ''`),
+		cursors:       d.sql(`SELECT branch, position, error FROM {t}cursor WHERE relay = $1`),
+		heldLanes:     d.sql(`SELECT DISTINCT lane FROM {t}parked WHERE relay = $1 AND state = 'held' ORDER BY lane`),
+		holder:        d.sql(`SELECT owner, {left} FROM {t}lease WHERE relay = $1`),
 
 		renew:   d.sql(`UPDATE {t}lease SET expires_at = {now} + $5{us} WHERE relay = $1 AND epoch = $2 AND owner = $3 AND {sync}$4{/sync} RETURNING asked`),
 		release: d.sql(`UPDATE {t}lease SET expires_at = {now} WHERE relay = $1 AND epoch = $2 AND owner = $3 AND {sync}$4{/sync}`),
@@ -40,6 +42,10 @@ func (d *database) statements() statements {
 		saveCursor: d.sql(`UPDATE {t}cursor SET position = coalesce(nullif($3, ''), position), saved_at = {now} ` +
 			`WHERE relay = $1 AND branch = '' AND epoch = $2 AND {sync}$4{/sync}`),
 		epoch: d.sql(`SELECT epoch FROM {t}cursor WHERE relay = $1 AND branch = ''`),
+
+		saveBranch: d.sql(`INSERT INTO {t}cursor (relay, branch, epoch, position, error, since, saved_at) VALUES ($1, $2, $3, $4, $5, {now}, {now}) ` +
+			`ON CONFLICT (relay, branch) DO UPDATE SET epoch = excluded.epoch, position = excluded.position, error = excluded.error, saved_at = excluded.saved_at`),
+		merged: d.sql(`DELETE FROM {t}cursor WHERE relay = $1 AND branch = $2`),
 
 		park:      d.sql(`INSERT INTO {t}parked (relay, ` + parkedColumns + `) VALUES `),
 		parkedIDs: d.sql(`SELECT pos, id FROM {t}parked WHERE relay = $1 AND {among}`),

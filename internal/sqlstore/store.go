@@ -7,6 +7,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -65,17 +66,21 @@ func (s *Store) takeOver(ctx context.Context, tx Querier, t *relay.Tenure, claim
 	if err != nil {
 		return err
 	}
-	raised, err := tx.ExecContext(ctx, s.q.raiseCursors, name, t.Lease.Epoch)
+	// The relay's row comes first, as in a save: behind its lock all branches are seen, and nobody waits for the other in turn.
+	raised, err := affected(tx.ExecContext(ctx, s.q.raiseCursor, name, t.Lease.Epoch, patterns(claim.Topics)))
+	if err == nil && raised == 0 {
+		err = errors.New("the cursor row has a newer epoch than the lease row")
+	}
+	if err == nil {
+		_, err = tx.ExecContext(ctx, s.q.raiseBranches, name, t.Lease.Epoch)
+	}
 	if err != nil {
 		return err
-	}
-	if n, err := raised.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(errors.New("the cursor row has a newer epoch than the lease row"), err)
 	}
 	if err := s.doRequests(ctx, tx, name); err != nil {
 		return err
 	}
-	if err := tx.QueryRowContext(ctx, s.q.position, name).Scan(&t.Position); err != nil {
+	if err := s.cursors(ctx, tx, t); err != nil {
 		return err
 	}
 	lanes, err := tx.QueryContext(ctx, s.q.heldLanes, name)
@@ -91,6 +96,36 @@ func (s *Store) takeOver(ctx context.Context, tx Querier, t *relay.Tenure, claim
 		t.Held = append(t.Held, lane)
 	}
 	return lanes.Err()
+}
+
+// cursors reads the relay's cursor and its branches.
+func (s *Store) cursors(ctx context.Context, tx Querier, t *relay.Tenure) error {
+	rows, err := tx.QueryContext(ctx, s.q.cursors, t.Lease.Relay)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var b relay.Branch
+		if err := rows.Scan(&b.Topic, &b.Position, &b.Error); err != nil {
+			return err
+		}
+		if b.Topic == "" {
+			t.Position = b.Position
+		} else {
+			t.Branches = append(t.Branches, b)
+		}
+	}
+	return rows.Err()
+}
+
+// patterns is NULL for every topic.
+func patterns(topics []string) any {
+	if len(topics) == 0 {
+		return nil
+	}
+	text, _ := json.Marshal(topics) // text always encodes
+	return string(text)
 }
 
 func (s *Store) heldBy(ctx context.Context, tx Querier, name string) error {

@@ -184,20 +184,19 @@ func (s *Source) Save(ctx context.Context, lease relay.Lease, save relay.Save) e
 		return errors.New("waybill: WB1014 a save without an open reader")
 	}
 	guard := sqlstore.Guard{SQL: `current_setting('waybill.session', true) = $5`, Args: []any{r.token}}
-	var cur snapshot.Cursor
-	if save.Position != "" {
-		var err error
-		if cur, err = snapshot.ParseCursor(string(save.Position)); err != nil {
-			return err
-		}
+	cur, newest, err := newest(save)
+	if err != nil {
+		return err
+	}
+	if newest.Xmax > 0 {
 		guard.SQL += ` AND pg_current_xact_id() >= pg_snapshot_xmax($6::text::pg_snapshot)`
-		guard.Args = append(guard.Args, cur.Newest().String())
+		guard.Args = append(guard.Args, newest.String())
 	}
 	r.turn.Lock()
 	// The wait for the reader, who may be measuring a huge backlog, takes nothing from the time that the save itself has.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	err := explain(s.Store.SaveOn(ctx, r.conn, lease, save, guard))
+	err = explain(s.Store.SaveOn(ctx, r.conn, lease, save, guard))
 	r.turn.Unlock()
 	if err == nil && save.Durable && save.Position != "" {
 		s.mu.Lock()
@@ -205,4 +204,24 @@ func (s *Source) Save(ctx context.Context, lease relay.Lease, save relay.Save) e
 		s.mu.Unlock()
 	}
 	return err
+}
+
+// newest returns the cursor of a save, and the latest snapshot in it or in one of its branches.
+func newest(save relay.Save) (cur snapshot.Cursor, latest snapshot.Snapshot, err error) {
+	if save.Position != "" {
+		if cur, err = snapshot.ParseCursor(string(save.Position)); err != nil {
+			return cur, latest, err
+		}
+		latest = cur.Newest()
+	}
+	for _, b := range save.Branches {
+		at, err := parse(b.Position)
+		if err != nil {
+			return cur, latest, err
+		}
+		if s := at.Newest(); s.Xmax > latest.Xmax {
+			latest = s
+		}
+	}
+	return cur, latest, nil
 }
