@@ -29,6 +29,7 @@ type commands struct {
 	Run     runCmd     `cmd:"" help:"Relay: run every relay of the configuration until SIGTERM."`
 	Send    sendCmd    `cmd:"" help:"Publish one message through the outbox; the body comes from standard input or --data."`
 	Status  statusCmd  `cmd:"" help:"Show every relay: owner, lag, messages set aside."`
+	Doctor  doctorCmd  `cmd:"" help:"Check databases, brokers and their settings, and say how to repair what is wrong. Changes nothing."`
 	Conf    configCmd  `cmd:"" name:"config" help:"Check or show the configuration."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 	Help    helpCmd    `cmd:"" help:"Explain waybill, or one command."`

@@ -79,8 +79,11 @@ func withTLS(text string) (string, error) {
 	return u.String(), nil
 }
 
+// unprepared prepares no statements: a pooler that gives each transaction another session may stand between.
+func unprepared(cfg *pgx.ConnConfig) { cfg.DefaultQueryExecMode = pgx.QueryExecModeExec }
+
 // open returns a handle that connects when it is used. A missing SQLite file is an error unless create is set.
-func (a address) open(create bool) (*sql.DB, error) {
+func (a address) open(create bool, options ...func(*pgx.ConnConfig)) (*sql.DB, error) {
 	if a.dialect == dialect.SQLite {
 		mode := "rw"
 		if create {
@@ -92,6 +95,9 @@ func (a address) open(create bool) (*sql.DB, error) {
 	cfg, err := pgx.ParseConfig(a.url)
 	if err != nil {
 		return nil, err
+	}
+	for _, set := range options {
+		set(cfg)
 	}
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "waybill"
@@ -109,17 +115,26 @@ func (a *app) database(ctx context.Context, source config.Source, create bool) (
 	if err != nil {
 		return nil, addr, &fault.Error{Code: "WB4509", What: "the source's URL " + source.URL.String(), Why: err, Exit: fault.Usage}
 	}
-	if err := db.PingContext(ctx); err != nil {
+	if err := addr.ping(ctx, db, source); err != nil {
 		db.Close()
-		try := "waybill config show, to see where the URL comes from"
-		if addr.dialect == dialect.SQLite {
-			try = "waybill migrate up, which makes the file"
-		} else if strings.Contains(addr.url, "verify-full") && !strings.Contains(source.URL.Reveal(), "sslmode") {
-			try = "sslmode=disable in the URL, if plain text is meant; without it a server elsewhere must show a certificate"
-		}
-		return nil, addr, &fault.Error{Code: "WB4603", What: "the database does not answer", Where: source.URL.String(), Why: err, Try: try, Exit: fault.Unreachable}
+		return nil, addr, err
 	}
 	return db, addr, nil
+}
+
+// ping sees whether the source answers.
+func (a address) ping(ctx context.Context, db *sql.DB, source config.Source) error {
+	err := db.PingContext(ctx)
+	if err == nil {
+		return nil
+	}
+	try := "waybill config show, to see where the URL comes from"
+	if a.dialect == dialect.SQLite {
+		try = "waybill migrate up, which makes the file"
+	} else if strings.Contains(a.url, "verify-full") && !strings.Contains(source.URL.Reveal(), "sslmode") {
+		try = "sslmode=disable in the URL, if plain text is meant; without it a server elsewhere must show a certificate"
+	}
+	return &fault.Error{Code: "WB4603", What: "the database does not answer", Where: source.URL.String(), Why: err, Try: try, Exit: fault.Unreachable}
 }
 
 // sourceFlag names the source of a command that works on one.

@@ -55,7 +55,7 @@ func TestOldMessagesGoOnceEveryRelayHasPublishedThem(t *testing.T) {
 			if err := p.Stop(); err != nil {
 				t.Error(err)
 			}
-			if out := p.Output(); !strings.Contains(out, `"relays":["abandoned"]`) || rows() != 3 {
+			if out := p.Output(); !strings.Contains(out, `"relays":["abandoned"`) || rows() != 3 {
 				t.Errorf("%d rows are left; %s", rows(), out)
 			}
 

@@ -143,7 +143,7 @@ func (a *app) supervise(ctx context.Context, cfg *config.Config, relays []*runni
 	ended := make(chan error, len(relays))
 	for _, r := range relays {
 		go func() {
-			err := r.relay.Run(ctx)
+			err := a.runChecked(ctx, cfg, r)
 			if err != nil {
 				err = fmt.Errorf("relay %s ended: %w", r.name, err)
 			}

@@ -47,7 +47,7 @@ func TestNoSecretIsEverPrinted(t *testing.T) {
 					s.write("waybill.yaml", "sources: {s: {url: '"+test.source+"'}}\nsinks: {k: {url: '"+test.sink+"'}}\nrelays: {r: {source: s, sink: k}}\n")
 				}
 				for _, line := range [][]string{
-					{"config", "show"}, {"config", "show", "-o", "json"}, {"config", "check"}, {"status"}, {"status", "-o", "json"}, {"migrate", "up"}, {"migrate", "validate"},
+					{"config", "show"}, {"config", "show", "-o", "json"}, {"config", "check"}, {"doctor"}, {"doctor", "-o", "json"}, {"status"}, {"status", "-o", "json"}, {"migrate", "up"}, {"migrate", "validate"},
 					{"migrate", "print"}, {"send", "--topic", "a", "--type", "b"}, {"send", "--topic", "a", "--type", "b", "--source", test.source},
 				} {
 					stdout, stderr, _ := s.run(append(line, "-v", "--timeout", "2s")...)

@@ -69,7 +69,8 @@ type Columns struct {
 
 // Sink is one broker to publish to. The URL says which kind it is, and so which of the keys behind it there are.
 type Sink struct {
-	URL redact.Secret `yaml:"url" required:"true"`
+	URL         redact.Secret `yaml:"url" required:"true"`
+	AllowUnsafe bool          `yaml:"allow_unsafe" default:"false"`
 
 	JetStream JetStream `schemes:"nats,tls"`
 
