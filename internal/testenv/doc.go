@@ -11,9 +11,10 @@
 //	p := testenv.Start(t, exec.Command(relayBinary, "run"))  // any program under test: p.Kill(), p.Pause(), p.Wait()
 //
 // A URL in the environment replaces the shared servers: WAYBILL_TEST_POSTGRES_URL (a user who may create databases),
-// WAYBILL_TEST_NATS_URL, WAYBILL_TEST_KAFKA_URL ("host:port,host:port") and WAYBILL_TEST_RABBITMQ_URL (an administrator; WAYBILL_TEST_RABBITMQ_MANAGEMENT_URL where its HTTP
-// API is not on port 15672). A test whose server cannot be had is skipped by name; WAYBILL_TEST_REQUIRE ("postgres,nats,kafka")
-// makes that a failure, and WAYBILL_TEST_SKIPPED names a file that collects what was skipped.
+// WAYBILL_TEST_NATS_URL, WAYBILL_TEST_KAFKA_URL ("host:port,host:port") and WAYBILL_TEST_RABBITMQ_URL (an administrator;
+// WAYBILL_TEST_RABBITMQ_MANAGEMENT_URL where its HTTP API is not on port 15672). A test whose server cannot be had is
+// skipped by name; WAYBILL_TEST_REQUIRE ("postgres,nats,kafka") makes that a failure, and WAYBILL_TEST_SKIPPED names a file
+// that collects what was skipped.
 //
 // Only tests, bench, examples and cmd may import it. It needs the standard library alone.
 package testenv

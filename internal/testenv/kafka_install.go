@@ -37,18 +37,8 @@ func installKafkaJars() (*kafkaInstall, error) {
 		if err != nil {
 			return &missing{"kafka", err.Error(), kafkaTry}
 		}
-		r, err := theReaper()
+		out, err := copyKafkaJars(mvn, path)
 		if err != nil {
-			return err
-		}
-		pom := filepath.Join(r.disk, "kafka.pom.xml")
-		if err := os.WriteFile(pom, kafkaPOM, 0o600); err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), mavenPatience)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, mvn, "-B", "-q", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+path)
-		if out, err := cmd.CombinedOutput(); err != nil {
 			reason, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n"))
 			return &missing{"kafka", fmt.Sprintf("mvn dependency:copy-dependencies: %v: %s", err, reason),
 				"a connection to a Maven repository, or set WAYBILL_TEST_KAFKA_URL"}
@@ -59,6 +49,31 @@ func installKafkaJars() (*kafkaInstall, error) {
 		return nil, err
 	}
 	return &kafkaInstall{java, jars}, nil
+}
+
+func copyKafkaJars(mvn, to string) ([]byte, error) {
+	r, err := theReaper()
+	if err != nil {
+		return nil, err
+	}
+	pom, trust := filepath.Join(r.disk, "kafka.pom.xml"), filepath.Join(r.disk, "trust.jks")
+	if err := os.WriteFile(pom, kafkaPOM, 0o600); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), mavenPatience)
+	defer cancel()
+	run := func(options string) ([]byte, error) {
+		cmd := exec.CommandContext(ctx, mvn, "-B", "-q", "-Dstyle.color=never", "-f", pom,
+			"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+to)
+		cmd.Env = append(os.Environ(), "MAVEN_OPTS="+os.Getenv("MAVEN_OPTS")+options)
+		return cmd.CombinedOutput()
+	}
+	out, err := run("")
+	// Java has a list of its own of whom to trust, which lacks a certificate that came to the machine before Java did.
+	if err != nil && bytes.Contains(out, []byte("PKIX path building failed")) && systemTrust(trust) == nil {
+		return run(" -Djavax.net.ssl.trustStoreType=JKS -Djavax.net.ssl.trustStore=" + trust)
+	}
+	return out, err
 }
 
 // command runs a main class of Kafka's in dir, which also gets whatever Java leaves behind. A small heap and the quick

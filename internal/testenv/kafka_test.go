@@ -1,12 +1,16 @@
 package testenv
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -98,5 +102,25 @@ func TestKafkaThatCannotBeHadIsNamed(t *testing.T) {
 		if !strings.Contains(f.failed, c.want) {
 			t.Errorf("failed %q, want %q", f.failed, c.want)
 		}
+	}
+}
+
+func TestJavaCanReadWhomThisMachineTrusts(t *testing.T) {
+	NeedKafka(t)
+	https := httptest.NewTLSServer(nil)
+	defer https.Close()
+	file := filepath.Join(t.TempDir(), "trusted.pem")
+	one := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: https.Certificate().Raw})
+	if err := os.WriteFile(file, bytes.Repeat(one, 2), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SSL_CERT_FILE", file)
+	store := filepath.Join(t.TempDir(), "trust.jks")
+	if err := systemTrust(store); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("keytool", "-J-Duser.language=en", "-list", "-storetype", "JKS", "-keystore", store).CombinedOutput()
+	if err != nil || strings.Count(string(out), "trustedCertEntry") != 2 {
+		t.Errorf("%v: %s", err, out)
 	}
 }
