@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/waybillhq/waybill/cmd/waybill/internal/broker"
 	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
 	"github.com/waybillhq/waybill/cmd/waybill/internal/fault"
@@ -40,6 +42,8 @@ func (c runCmd) Run(ctx context.Context, a *app) error {
 	for _, w := range cfg.Warnings {
 		a.log.Warn(w)
 	}
+	traces, flush := a.traces(ctx)
+	defer flush()
 	var brokers broker.Servers
 	defer brokers.Close()
 	var running []*running
@@ -49,7 +53,7 @@ func (c runCmd) Run(ctx context.Context, a *app) error {
 		}
 	}()
 	for _, name := range slices.Sorted(maps.Keys(cfg.Relays)) {
-		r, err := a.assemble(cfg, name, &brokers)
+		r, err := a.assemble(cfg, name, &brokers, traces)
 		if err != nil {
 			return err
 		}
@@ -84,7 +88,7 @@ type running struct {
 	metrics                    *telemetry.Collector
 }
 
-func (a *app) assemble(cfg *config.Config, name string, brokers *broker.Servers) (*running, error) {
+func (a *app) assemble(cfg *config.Config, name string, brokers *broker.Servers, traces trace.TracerProvider) (*running, error) {
 	rc := cfg.Relays[name]
 	log := a.log
 	src, err := openSource(cfg.Sources[rc.Source], log.With("relay", name, "source", rc.Source))
@@ -99,7 +103,7 @@ func (a *app) assemble(cfg *config.Config, name string, brokers *broker.Servers)
 	r, err := relay.New(relay.Config{
 		Name: name, Source: src, Store: src, Sink: sink, Logger: log, Topics: rc.Topics,
 		OnRejected: relay.Policy(rc.OnRejected), Window: rc.Window, WindowBytes: int(rc.WindowBytes), Lease: rc.Lease, SendTimeout: rc.SendTimeout,
-		Observer: metrics,
+		Observer: observer(metrics, traces, rc.Source, cfg.Sinks[rc.Sink]),
 	})
 	if err != nil {
 		return nil, errors.Join(err, src.Close(), sink.Close())
