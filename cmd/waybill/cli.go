@@ -28,6 +28,7 @@ type commands struct {
 	Migrate migrateCmd `cmd:"" help:"Create or check Waybill's tables."`
 	Run     runCmd     `cmd:"" help:"Relay: run every relay of the configuration until SIGTERM."`
 	Send    sendCmd    `cmd:"" help:"Publish one message through the outbox; the body comes from standard input or --data."`
+	Parked  parkedCmd  `cmd:"" help:"List, show, retry, edit and discard messages that are set aside."`
 	Status  statusCmd  `cmd:"" help:"Show every relay: owner, lag, messages set aside."`
 	Doctor  doctorCmd  `cmd:"" help:"Check databases, brokers and their settings, and say how to repair what is wrong. Changes nothing."`
 	Conf    configCmd  `cmd:"" name:"config" help:"Check or show the configuration."`

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,7 +45,7 @@ func TestTheExitCodeSaysWhatHappened(t *testing.T) {
 		{"a missing configuration", nil, nil, []string{"-c", "none.yaml", "run"}, fault.Usage, "WB4501"},
 		{"a wrong configuration", nil, func(s shell) { s.write("waybill.yaml", "sinkz: {}") }, []string{"config", "check"}, fault.Usage, `(did you mean "sinks"?)`},
 		{"an unknown scheme", []string{"WAYBILL_SOURCE=mysql://h/db"}, nil, []string{"config", "check"}, fault.Usage, "WB4509 WAYBILL_SOURCE: sources.default.url"},
-		{"an unknown sink", []string{"WAYBILL_SINK=kafka://h"}, nil, []string{"config", "check"}, fault.Usage, "WB4509 WAYBILL_SINK: sinks.default.url"},
+		{"an unknown sink", []string{"WAYBILL_SINK=mqtt://h"}, nil, []string{"config", "check"}, fault.Usage, "WB4509 WAYBILL_SINK: sinks.default.url"},
 		{"nothing to run", nil, nil, []string{"run"}, fault.Usage, "WB4604"},
 		{"no source", nil, nil, send, fault.Usage, "WB4604"},
 		{"a database that does not answer", []string{deadDatabase}, nil, send, fault.Unreachable, "WB4603"},
@@ -91,11 +93,18 @@ func TestEveryReadPrintsJSON(t *testing.T) {
 	t.Parallel()
 	s := newShell(t, "WAYBILL_SOURCE=sqlite:app.db", "WAYBILL_SINK=nats://127.0.0.1:1")
 	s.must("migrate", "up")
+	db, err := sql.Open("sqlite", filepath.Join(s.dir, "app.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	asideTable{shell: s, DB: db, prefix: "waybill_"}.aside("default", 1, "parked", "a", "k", "")
 	// What each leaf command needs besides; nil is a command that reads nothing, or has its own test.
 	args := map[string][]string{
 		"demo": nil, "doctor": nil, "run": nil,
 		"config check": {}, "config show": {}, "help": {}, "init": {"--yes", "--dir", "init"}, "migrate up": {}, "migrate print": {}, "migrate validate": {},
 		"send": {"--topic", "a", "--type", "b"}, "status": {}, "version": {},
+		"parked list": {}, "parked show": {"1"}, "parked retry": {"1"}, "parked edit": {"1", "--type", "b"}, "parked discard": {"1"},
 	}
 	var root command
 	if err := json.Unmarshal([]byte(s.must("help", "-o", "json")), &root); err != nil {
@@ -139,7 +148,7 @@ func TestHelpIsAsItWas(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	var all bytes.Buffer
-	for _, args := range []string{"", "demo", "init", "migrate", "migrate up", "migrate print", "migrate validate", "run", "send", "status", "config", "config check", "config show", "version", "help"} {
+	for _, args := range []string{"", "demo", "init", "migrate", "migrate up", "migrate print", "migrate validate", "run", "send", "parked", "parked list", "parked show", "parked retry", "parked edit", "parked discard", "status", "config", "config check", "config show", "version", "help"} {
 		all.WriteString("$ waybill help " + args + "\n" + s.must(append([]string{"help"}, strings.Fields(args)...)...) + "\n")
 	}
 	const golden = "testdata/help.txt"

@@ -18,14 +18,19 @@ func (a *app) print(v any, header []string, rows [][]string) error {
 			return err
 		}
 	} else {
-		w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
-		for _, row := range append([][]string{header}, rows...) {
-			if row != nil {
-				w.Write([]byte(strings.Join(row, "\t") + "\n")) // to memory
-			}
-		}
-		w.Flush()
+		b = table(header, rows)
 	}
 	_, err := a.out.Write(b.Bytes())
 	return err
+}
+
+func table(header []string, rows [][]string) (b bytes.Buffer) {
+	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
+	for _, row := range append([][]string{header}, rows...) {
+		if row != nil {
+			w.Write([]byte(strings.Join(row, "\t") + "\n")) // to memory
+		}
+	}
+	w.Flush()
+	return b
 }

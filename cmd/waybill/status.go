@@ -32,9 +32,21 @@ type relayStatus struct {
 	Oldest   *float64 `json:"oldest_pending_seconds"`
 	Held     int      `json:"held"`
 	Parked   int      `json:"parked"`
+	Topics   []string `json:"topics"` // none is every topic
+	Branches []branch `json:"branches"`
+	TooMany  bool     `json:"stopped_by_held_keys"` // so many that it does not run
 	Why      string   `json:"why,omitempty"`
 	WhyID    string   `json:"why_id,omitempty"` // the message set aside for that reason
 	WhyTopic string   `json:"why_topic,omitempty"`
+}
+
+// branch is a topic that waits for the broker to take it.
+type branch struct {
+	Topic   string   `json:"topic"`
+	Since   *float64 `json:"since_seconds"`
+	Pending *int     `json:"pending"`
+	More    bool     `json:"pending_is_at_least"`
+	Error   string   `json:"error"`
 }
 
 func (statusCmd) Run(ctx context.Context, a *app) error {
@@ -66,35 +78,55 @@ func (statusCmd) Run(ctx context.Context, a *app) error {
 	for i, s := range all {
 		rows[i] = s.row()
 	}
-	header := []string{"RELAY", "SOURCE", "SINK", "MODE", "OWNER", "LEASE", "SAVED", "PENDING", "OLDEST", "HELD", "PARKED"}
+	header := []string{"RELAY", "SOURCE", "SINK", "MODE", "OWNER", "LEASE", "SAVED", "PENDING", "OLDEST", "HELD", "PARKED", "BRANCHES", "TOPICS"}
 	if err := a.print(map[string]any{"relays": all}, header, rows); err != nil {
 		return err
 	}
 	if a.Output == "table" {
 		for _, s := range all {
-			if s.WhyID != "" {
-				fmt.Fprintf(a.out, "! %s: the last message set aside, %s of topic %s: %s\n", s.Relay, s.WhyID, s.WhyTopic, firstLine(s.Why))
-			}
+			s.printNotes(a)
 		}
 	}
 	return failed
 }
 
+// printNotes says beneath the table what a number cannot.
+func (s relayStatus) printNotes(a *app) {
+	if s.TooMany {
+		fmt.Fprintf(a.out, "! %s: stopped, because more than %d keys are set aside (WB5005). Repair the cause and start it again: it goes on where it is\n", s.Relay, look.MaxHeld)
+	}
+	for _, b := range s.Branches {
+		fmt.Fprintf(a.out, "! %s: topic %s waits since %s, %s messages: %s\n", s.Relay, plain(b.Topic), age(b.Since), bounded(b.Pending, b.More), plain(firstLine(b.Error)))
+	}
+	if s.Held+s.Parked > 0 {
+		if s.WhyID != "" {
+			fmt.Fprintf(a.out, "! %s: the last message set aside, %s of topic %s: %s\n", s.Relay, plain(s.WhyID), plain(s.WhyTopic), plain(firstLine(s.Why)))
+		}
+		fmt.Fprintf(a.out, "  waybill parked list --relay %s shows all that is set aside\n", s.Relay)
+	}
+}
+
 func (a *app) relayStatus(ctx context.Context, cfg *config.Config, name string) (relayStatus, error) {
 	r := cfg.Relays[name]
 	source := cfg.Sources[r.Source]
-	s := relayStatus{Relay: name, Source: r.Source, Sink: r.Sink, Mode: source.Mode, State: "never ran"}
+	s := relayStatus{Relay: name, Source: r.Source, Sink: r.Sink, Mode: source.Mode, State: "never ran", Topics: []string{}, Branches: []branch{}}
 	var db *sql.DB
 	db, addr, err := a.database(ctx, source, false)
 	if err != nil {
 		return s, err
 	}
 	defer db.Close()
-	found, err := look.Look(ctx, db, addr.dialect, lookAt(source), name)
+	at := lookAt(source)
+	at.Topics = r.Topics
+	found, err := look.Look(ctx, db, addr.dialect, at, name)
 	if err != nil {
 		return s, &fault.Error{Code: "WB4611", What: "read how relay " + name + " stands", Why: err, Try: "waybill migrate validate --source " + r.Source}
 	}
 	s.Held, s.Parked, s.Why, s.WhyID, s.WhyTopic = found.Held, found.Parked, found.Why, found.WhyID, found.WhyTopic
+	s.Topics, s.TooMany = append(s.Topics, found.Topics...), found.TooMany
+	for _, b := range found.Branches {
+		s.Branches = append(s.Branches, branch{b.Topic, secs(b.Since), b.Pending, b.Pending != nil && *b.Pending >= look.Most, b.Error})
+	}
 	s.Pending, s.More = found.Pending, found.Pending != nil && *found.Pending >= look.Most
 	if found.Oldest != nil {
 		s.Oldest = secs(*found.Oldest)
@@ -109,8 +141,12 @@ func (a *app) relayStatus(ctx context.Context, cfg *config.Config, name string) 
 }
 
 func lookAt(s config.Source) look.Source {
-	return look.Source{Table: s.Table, Flagged: s.Mode == "flagged", FromNow: s.From == "now",
-		Published: s.Columns.IsPublished, Created: s.Columns.CreatedAt, Pos: s.Columns.Pos}
+	at := look.Source{Table: s.Table, Flagged: s.Mode == "flagged", FromNow: s.From == "now",
+		Published: s.Columns.IsPublished, Created: s.Columns.CreatedAt, Pos: s.Columns.Pos, Topic: s.Columns.Topic}
+	if s.Topic != "" { // every message has it
+		at.Topic = "-"
+	}
+	return at
 }
 
 func (s relayStatus) row() []string {
@@ -118,18 +154,23 @@ func (s relayStatus) row() []string {
 	if owner == "" {
 		owner = "(" + s.State + ")"
 	}
-	pending := "?"
-	if s.Pending != nil {
-		pending = strconv.Itoa(*s.Pending)
-		if s.More {
-			pending += "+"
-		}
-	}
 	oldest := age(s.Oldest)
 	if s.Oldest == nil && s.Pending == nil {
 		oldest = "?"
 	}
-	return []string{s.Relay, s.Source, s.Sink, s.Mode, owner, age(s.Lease), age(s.SavedAgo), pending, oldest, strconv.Itoa(s.Held), strconv.Itoa(s.Parked)}
+	return []string{s.Relay, s.Source, s.Sink, s.Mode, owner, age(s.Lease), age(s.SavedAgo), bounded(s.Pending, s.More), oldest, strconv.Itoa(s.Held), strconv.Itoa(s.Parked),
+		strconv.Itoa(len(s.Branches)), or(strings.Join(s.Topics, ","), "*")}
+}
+
+// bounded is a number that may be unknown, or stand for that many and more.
+func bounded(n *int, more bool) string {
+	if n == nil {
+		return "?"
+	}
+	if more {
+		return strconv.Itoa(*n) + "+"
+	}
+	return strconv.Itoa(*n)
 }
 
 func secs(d time.Duration) *float64 {
