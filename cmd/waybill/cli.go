@@ -142,12 +142,7 @@ func (a *app) load(flags map[string]string) (*config.Config, error) {
 	if cfg == nil {
 		return nil, err
 	}
-	for _, s := range cfg.Sources {
-		a.redactor.Learn(s.URL)
-	}
-	for _, s := range cfg.Sinks {
-		a.redactor.Learn(s.URL)
-	}
+	a.redactor.Learn(cfg.Secrets()...)
 	return cfg, err
 }
 

@@ -82,6 +82,7 @@ func TestEveryKeyIsExplainedWithItsDefault(t *testing.T) {
 		{"## Sources", "sources.<name>.retention.", reflect.TypeFor[config.Retention]()},
 		{"## Sinks", "sinks.<name>.", reflect.TypeFor[config.Sink]()},
 		{"### NATS JetStream", "sinks.<name>.", reflect.TypeFor[config.JetStream]()},
+		{"### RabbitMQ", "sinks.<name>.", reflect.TypeFor[config.RabbitMQ]()},
 		{"## Relays", "relays.<name>.", reflect.TypeFor[config.Relay]()},
 	} {
 		_, text, found := strings.Cut(page, "\n"+of.section+"\n")

@@ -9,11 +9,15 @@ require (
 	github.com/nats-io/nats.go v1.55.0
 	github.com/waybillhq/waybill v0.0.0-00010101000000-000000000000
 	github.com/waybillhq/waybill/sink/jetstream v0.0.0-00010101000000-000000000000
+	github.com/waybillhq/waybill/sink/rabbitmq v0.0.0-00010101000000-000000000000
 	github.com/waybillhq/waybill/source/flagged v0.0.0-00010101000000-000000000000
 	github.com/waybillhq/waybill/source/postgres v0.0.0-00010101000000-000000000000
 	github.com/waybillhq/waybill/source/sqlite v0.0.0-00010101000000-000000000000
 	go.opentelemetry.io/otel v1.47.0
+	go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp v1.47.0
+	go.opentelemetry.io/otel/sdk v1.47.0
 	go.opentelemetry.io/otel/trace v1.47.0
+	go.opentelemetry.io/proto/otlp v1.11.1
 	go.yaml.in/yaml/v3 v3.0.6
 	google.golang.org/protobuf v1.36.12
 	modernc.org/sqlite v1.62.0
@@ -30,6 +34,7 @@ require (
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
+	github.com/rabbitmq/amqp091-go v1.16.0 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel/exporters/otlp/otlptrace v1.47.0 // indirect
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
@@ -58,9 +63,6 @@ require (
 	github.com/prometheus/client_golang v1.25.0
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/waybillhq/waybill/telemetry v0.0.0-00010101000000-000000000000
-	go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp v1.47.0
-	go.opentelemetry.io/otel/sdk v1.47.0
-	go.opentelemetry.io/proto/otlp v1.11.1
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
@@ -74,6 +76,7 @@ require (
 replace (
 	github.com/waybillhq/waybill => ../..
 	github.com/waybillhq/waybill/sink/jetstream => ../../sink/jetstream
+	github.com/waybillhq/waybill/sink/rabbitmq => ../../sink/rabbitmq
 	github.com/waybillhq/waybill/source/flagged => ../../source/flagged
 	github.com/waybillhq/waybill/source/postgres => ../../source/postgres
 	github.com/waybillhq/waybill/source/sqlite => ../../source/sqlite

@@ -25,7 +25,9 @@ func TestNoSecretIsEverPrinted(t *testing.T) {
 		{"characters that do not belong there", "postgres://app:" + databaseCanary + "/#?%zz@127.0.0.1:1/db", "nats://app:" + brokerCanary + "%zz/@127.0.0.1:1"},
 		{"a port that is none", "postgres://app:" + databaseCanary + "@127.0.0.1:port/db", "tls://app:" + brokerCanary + "@127.0.0.1:port"},
 		{"options that do not exist", "postgres://app:" + databaseCanary + "@127.0.0.1:1/db?sslmode=maybe", "nats:embedded?password=" + brokerCanary},
-		{"a scheme that does not exist", "mysql://app:" + databaseCanary + "@h/db", "kafka://app:" + brokerCanary + "@h"},
+		{"a scheme that does not exist", "mysql://app:" + databaseCanary + "@h/db", "mqtt://app:" + brokerCanary + "@h"},
+		{"RabbitMQ", "postgres://app:" + databaseCanary + "@127.0.0.1:1/db", "amqp://app:" + brokerCanary + "@127.0.0.1:1/x"},
+		{"RabbitMQ, wrong", "postgres://app:" + databaseCanary + "@127.0.0.1:1/db", "amqp://app:" + brokerCanary + "@127.0.0.1:port/x?a=b,amqp://app:" + brokerCanary + "%zz@h"},
 		{"no scheme at all", databaseCanary, brokerCanary},
 		{"two servers", "postgres://app:" + databaseCanary + "@127.0.0.1:1,127.0.0.1:2/db", "nats://a:" + brokerCanary + "@127.0.0.1:1,nats://b:" + brokerCanary + "@127.0.0.1:2"},
 	} {

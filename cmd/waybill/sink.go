@@ -11,11 +11,22 @@ import (
 	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
 	"github.com/waybillhq/waybill/relay"
 	"github.com/waybillhq/waybill/sink/jetstream"
+	"github.com/waybillhq/waybill/sink/rabbitmq"
 )
 
 // openSink makes the sink of one relay; uri is the CloudEvents source of its messages. It connects to nothing. brokers starts
-// and keeps the servers that live in this process; nil starts none.
+// and keeps the servers that live in this process; nil starts none, and their sink is nil.
 func openSink(s config.Sink, uri string, brokers *broker.Servers) (relay.Sink, error) {
+	switch s.Kind() {
+	case "JetStream":
+		return openJetStream(s, uri, brokers)
+	case "RabbitMQ":
+		return openRabbitMQ(s, uri)
+	}
+	return nil, fmt.Errorf("no sink writes to such a URL, want one that begins with %s", strings.Join(config.SinkSchemes(), ", "))
+}
+
+func openJetStream(s config.Sink, uri string, brokers *broker.Servers) (relay.Sink, error) {
 	j := s.JetStream
 	cfg := jetstream.Config{
 		Source: uri, Stream: j.Stream, Create: j.Create, Subjects: j.Subjects, Duplicates: j.Duplicates, Replicas: j.Replicas, MaxBytes: int64(j.MaxBytes),
@@ -38,13 +49,36 @@ func openSink(s config.Sink, uri string, brokers *broker.Servers) (relay.Sink, e
 		cfg.Options = append(cfg.Options, nats.InProcessServer(server))
 		return jetstream.New("", cfg)
 	}
-	for server := range strings.SplitSeq(text, ",") {
-		if !strings.HasPrefix(server, "nats://") && !strings.HasPrefix(server, "tls://") {
-			return nil, fmt.Errorf("no sink writes to such a URL, want nats://, tls:// or nats:embedded?dir=DIR")
-		}
-		if _, err := url.Parse(server); err != nil {
-			return nil, errURL
-		}
+	if err := each(text, "nats://", "tls://"); err != nil {
+		return nil, err
 	}
 	return jetstream.New(text, cfg)
+}
+
+func openRabbitMQ(s config.Sink, uri string) (relay.Sink, error) {
+	text, r := s.URL.Reveal(), s.RabbitMQ
+	if err := each(text, "amqp://", "amqps://"); err != nil {
+		return nil, err
+	}
+	return rabbitmq.New(text, rabbitmq.Config{
+		Source: uri, Exchange: r.Exchange, Create: r.Create, MaxMessageBytes: int(r.MaxMessageBytes), ManagementURL: r.ManagementURL.Reveal(),
+		UserFile: r.UserFile, PasswordFile: r.PasswordFile, External: r.External, CAFile: r.CAFile, CertFile: r.CertFile, KeyFile: r.KeyFile, ConnectTimeout: r.ConnectTimeout,
+	})
+}
+
+// each sees that every server of a list begins with one of the schemes and is a URL. No error may hold its text.
+func each(servers string, schemes ...string) error {
+	for server := range strings.SplitSeq(servers, ",") {
+		known := false
+		for _, scheme := range schemes {
+			known = known || strings.HasPrefix(server, scheme)
+		}
+		if !known {
+			return fmt.Errorf("want servers that begin with %s, separated by commas", strings.Join(schemes, " or "))
+		}
+		if _, err := url.Parse(server); err != nil {
+			return errURL
+		}
+	}
+	return nil
 }

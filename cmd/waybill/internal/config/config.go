@@ -73,11 +73,12 @@ type Sink struct {
 	AllowUnsafe bool          `yaml:"allow_unsafe" default:"false"`
 
 	JetStream JetStream `schemes:"nats,tls"`
+	RabbitMQ  RabbitMQ  `schemes:"amqp,amqps"`
 
 	kind string // the name of the field whose schemes have that of the URL
 }
 
-// Kind is JetStream or empty, when no kind of sink has such a URL.
+// Kind is JetStream, RabbitMQ or empty, when no kind of sink has such a URL.
 func (s Sink) Kind() string { return s.kind }
 
 // JetStream are the keys of a sink whose URL is nats:// or tls://.
@@ -95,6 +96,22 @@ type JetStream struct {
 	CertFile        string        `yaml:"cert_file"`
 	KeyFile         string        `yaml:"key_file"`
 	ConnectTimeout  time.Duration `yaml:"connect_timeout" min:"1" default:"2s"`
+}
+
+// RabbitMQ are the keys of a sink whose URL is amqp:// or amqps://.
+type RabbitMQ struct {
+	Create          bool          `yaml:"create" default:"false"`
+	Exchange        string        `yaml:"exchange"`
+	MaxMessageBytes Bytes         `yaml:"max_message_bytes" min:"1" default:"16MiB"`
+	ManagementURL   redact.Secret `yaml:"management_url"`
+
+	UserFile       string        `yaml:"user_file"`
+	PasswordFile   string        `yaml:"password_file"`
+	External       bool          `yaml:"external" default:"false"`
+	CAFile         string        `yaml:"ca_file"`
+	CertFile       string        `yaml:"cert_file"`
+	KeyFile        string        `yaml:"key_file"`
+	ConnectTimeout time.Duration `yaml:"connect_timeout" min:"1" default:"5s"`
 }
 
 // Relay moves one source to one sink.

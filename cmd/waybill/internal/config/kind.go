@@ -50,6 +50,23 @@ func (s *Sink) choose(url string) {
 	}
 }
 
+// SinkSchemes are the beginnings of URLs that a sink may have.
+func SinkSchemes() (all []string) {
+	for f := range reflect.TypeFor[Sink]().Fields() {
+		if schemes := f.Tag.Get("schemes"); schemes != "" {
+			all = append(all, urls(schemes)...)
+		}
+	}
+	return all
+}
+
+func urls(schemes string) (all []string) {
+	for scheme := range strings.SplitSeq(schemes, ",") {
+		all = append(all, scheme+"://")
+	}
+	return all
+}
+
 // peek is the value of n, if it has one; whether it may is seen elsewhere.
 func (d *decoder) peek(n *yaml.Node) string {
 	for n != nil && n.Kind == yaml.AliasNode {
@@ -82,11 +99,9 @@ func ofOthers(v reflect.Value, others []reflect.StructField) string {
 	if len(others) == 0 {
 		return ""
 	}
-	var urls []string
+	var have []string
 	for _, f := range others {
-		for scheme := range strings.SplitSeq(f.Tag.Get("schemes"), ",") {
-			urls = append(urls, scheme+"://")
-		}
+		have = append(have, urls(f.Tag.Get("schemes"))...)
 	}
-	return fmt.Sprintf(", which is a %s sink: only %s have it", chosen(v), strings.Join(urls, " and "))
+	return fmt.Sprintf(", which is a %s sink: only %s have it", chosen(v), strings.Join(have, " and "))
 }

@@ -52,6 +52,14 @@ waybill: WB4502 F:5: unknown key "brokr" in sinks.main
 waybill: WB4502 F:6: unknown key "zzzzzzzz" in sinks.main`},
 		{"a name given twice", "sinks:\n  main: {url: \"nats://a\"}\n  main: {url: \"nats://b\"}\n",
 			`waybill: WB4504 F:3: "main" stands twice in sinks (first at F:2)`},
+		{"keys of another kind of sink", "sinks:\n  a:\n    url: amqp://h\n    stream: x\n    exchnge: x\n  b:\n    exchange: x\n    url: nats://h\n    create: maybe\n",
+			`waybill: WB4502 F:4: unknown key "stream" in sinks.a, which is a RabbitMQ sink: only nats:// and tls:// have it
+waybill: WB4502 F:5: unknown key "exchnge" in sinks.a (did you mean "exchange"?)
+waybill: WB4502 F:7: unknown key "exchange" in sinks.b, which is a JetStream sink: only amqp:// and amqps:// have it
+waybill: WB4503 F:9: sinks.b.create: want true or false, got "maybe"`},
+		{"keys of a sink that is of no kind", "sinks:\n  a: {url: mqtt://h, stream: x, exchange: y, zzzzz: 1}\n  b: {stream: x}\n",
+			`waybill: WB4502 F:2: unknown key "zzzzz" in sinks.a
+waybill: WB4505 F:3: sinks.b.url is required`},
 		{"wrong types", "listen: [a]\nsinks: {main: {url: {a: b}}}\nsources: 3\nrelays: {r: {source: s, sink: main, window: many, window_bytes: 3 parsecs, lease: soon}}\n",
 			`waybill: WB4503 F:1: listen: want one value, got a list
 waybill: WB4503 F:4: relays.r.window: want a whole number, got "many"
@@ -175,6 +183,21 @@ func TestAFlagIsAboveAVariableAboveTheFileAboveTheDefault(t *testing.T) {
 	}
 }
 
+func TestTheURLChoosesTheDefaultsOfItsKind(t *testing.T) {
+	t.Parallel()
+	c, err := Load(Input{Env: []string{"WAYBILL_SINKS__A__URL=${env:BROKER}", "BROKER=amqps://h", "WAYBILL_SINKS__B__URL=nats:embedded?dir=x", "WAYBILL_SINKS__A__CREATE=true"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := c.Sinks["a"], c.Sinks["b"]
+	if a.Kind() != "RabbitMQ" || a.RabbitMQ.ConnectTimeout != 5*time.Second || !a.RabbitMQ.Create || a.JetStream.ConnectTimeout != 0 {
+		t.Errorf("got %+v", a)
+	}
+	if b.Kind() != "JetStream" || b.JetStream.ConnectTimeout != 2*time.Second || b.JetStream.Create || b.RabbitMQ.ConnectTimeout != 0 {
+		t.Errorf("got %+v", b)
+	}
+}
+
 func TestTwoVariablesMakeARelay(t *testing.T) {
 	t.Parallel()
 	c, err := Load(Input{File: write(t, ""), Env: []string{"WAYBILL_SOURCE=sqlite:app.db", "WAYBILL_SINK=nats://h"}})
@@ -277,7 +300,7 @@ func TestAFileThatWasNamedMustExist(t *testing.T) {
 
 func TestEveryDefaultIsAValidValue(t *testing.T) {
 	t.Parallel()
-	for _, example := range []any{Config{}, Source{}, Columns{}, Sink{}, JetStream{}, Relay{}} {
+	for _, example := range []any{Config{}, Source{}, Columns{}, Sink{}, JetStream{}, RabbitMQ{}, Relay{}} {
 		v := reflect.New(reflect.TypeOf(example)).Elem()
 		for f := range fields(v) {
 			if text := f.Tag.Get("default"); text != "" {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/waybillhq/waybill/cmd/waybill/internal/redact"
 )
 
 // Entry is one effective value and where it comes from.
@@ -39,6 +41,24 @@ func (c *Config) Entries() []Entry {
 	}
 	walk(reflect.ValueOf(*c), "")
 	return out
+}
+
+// Secrets are the values that may hold one.
+func (c *Config) Secrets() (all []redact.Secret) {
+	collect := func(v reflect.Value) {
+		for f := range fields(v) {
+			if s, ok := v.FieldByIndex(f.Index).Interface().(redact.Secret); ok {
+				all = append(all, s)
+			}
+		}
+	}
+	for _, s := range c.Sources {
+		collect(reflect.ValueOf(s))
+	}
+	for _, s := range c.Sinks {
+		collect(reflect.ValueOf(s))
+	}
+	return all
 }
 
 func add(out *[]Entry, path, value, origin string) {
