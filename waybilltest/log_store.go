@@ -3,6 +3,7 @@ package waybilltest
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -92,6 +93,11 @@ func (l *Log) Save(ctx context.Context, lease relay.Lease, save relay.Save) erro
 		return err
 	}
 	s := &r.now
+	for _, p := range save.Park {
+		if old, there := s.parked[p.Pos]; there && old.ID != p.ID {
+			return relay.Fatal(fmt.Errorf("waybilltest: the message with pos %d is set aside as %q and as %q", p.Pos, old.ID, p.ID))
+		}
+	}
 	s.position = cmp.Or(save.Position, s.position)
 	for _, p := range save.Park {
 		if _, there := s.parked[p.Pos]; !there {

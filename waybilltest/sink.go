@@ -38,7 +38,8 @@ type SinkHarness struct {
 	Kill, Start func()
 	// LargestPayload, in bytes, is taken together with the suite's usual attributes.
 	LargestPayload int
-	// Spoil makes a message one that the broker can never take. Defaults to a payload that is twice LargestPayload.
+	// Spoil makes a message one that the broker can never take, and leaves its key. Defaults to a payload that is twice
+	// LargestPayload.
 	Spoil func(m *relay.Message)
 	// Lacks names what this broker cannot do, and why. The suite skips those cases by name.
 	Lacks map[SinkAbility]string
@@ -57,6 +58,7 @@ func TestSink(t *testing.T, newHarness func(t *testing.T) SinkHarness) {
 		{"a thousand messages in one batch are confirmed exactly once", "", (*sinkCase).confirmsExactlyOnce},
 		{"many goroutines may publish at once", "", (*sinkCase).manyGoroutines},
 		{"a key keeps its order when it is sent one message at a time", "", (*sinkCase).keepsOrder},
+		{"a batch keeps the order of each key, and stores nothing behind a failure", "", (*sinkCase).ordersABatch},
 		{"nothing is written after the end of its time", "", (*sinkCase).nothingAfterTheEnd},
 		{"a message that cannot be stored does not harm its neighbours", "", (*sinkCase).rejectsOnlyTheBad},
 		{"a missing topic does not harm other topics", MissingTopics, (*sinkCase).tellsTopics},

@@ -187,13 +187,74 @@ func (c *sinkCase) nothingAfterTheEnd() {
 	}
 }
 
-func (c *sinkCase) rejectsOnlyTheBad() {
-	if c.Spoil == nil {
-		c.Spoil = func(m *relay.Message) { m.Payload = make([]byte, 2*c.LargestPayload) }
+// ordersABatch sends runs of keys as a relay sends them to a relay.OrderedBatch: what was not stored again, in order.
+func (c *sinkCase) ordersABatch() {
+	sink := c.open()
+	if _, ok := sink.(relay.OrderedBatch); !ok {
+		c.t.Skip("this sink is no relay.OrderedBatch: it never has two messages of a key")
 	}
+	messages := c.series(0, 1000)
+	bad := map[string]int{"key-3": 3, "key-5": 502, "key-6": 986} // the first of its key, one in the middle, the last but one
+	for _, i := range bad {
+		c.spoil(messages[i])
+	}
+	stored := map[string][]string{}
+	for round, left := 0, messages; len(left) > 0; round++ {
+		if round > len(bad)+1 {
+			c.t.Fatalf("%d messages are not stored after %d rounds", len(left), round)
+		}
+		failed := map[string]bool{}
+		var again []*relay.Message
+		for i, err := range c.send(sink, left...) {
+			m := left[i]
+			switch {
+			case err == nil && failed[m.Key]:
+				c.t.Errorf("round %d: %s was stored behind a failure of its key", round, m.ID)
+			case err == nil:
+				stored[m.Key] = append(stored[m.Key], m.ID)
+			case bad[m.Key] > 0 && m == messages[bad[m.Key]]:
+				c.wantClass("rejected", err)
+				failed[m.Key] = true
+			default:
+				if !failed[m.Key] {
+					c.t.Errorf("round %d: %s has no failure before it: %v", round, m.ID, err)
+				}
+				c.wantClass("temporary", err)
+				again = append(again, m)
+			}
+		}
+		left = again
+	}
+	got := map[string][]string{}
+	for _, r := range c.received(1000 - len(bad)) {
+		got[r.Key] = append(got[r.Key], r.ID)
+	}
+	for n := range 7 {
+		key := c.message(n).Key
+		if !slices.Equal(got[key], stored[key]) {
+			c.t.Errorf("%s: stored %q\nwant %q", key, got[key], stored[key])
+		}
+		if !slices.IsSorted(got[key]) {
+			c.t.Errorf("%s is out of order: %q", key, got[key])
+		}
+	}
+}
+
+func (c *sinkCase) spoil(m *relay.Message) {
+	if c.Spoil == nil {
+		m.Payload = make([]byte, 2*c.LargestPayload)
+		return
+	}
+	c.Spoil(m)
+}
+
+func (c *sinkCase) rejectsOnlyTheBad() {
 	messages := c.series(0, 100)
-	for i := 3; i < 100; i += 10 {
-		c.Spoil(messages[i])
+	for i, m := range messages {
+		m.Key = fmt.Sprint("key-", i) // what stands behind a bad one of its own key may have to wait
+		if i%10 == 3 {
+			c.spoil(m)
+		}
 	}
 	for i, err := range c.send(c.open(), messages...) {
 		if i%10 == 3 {

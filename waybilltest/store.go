@@ -42,6 +42,7 @@ func TestStore(t *testing.T, newHarness func(t *testing.T) StoreHarness) {
 		{"any text is kept as an error", (*storeCase).anyError},
 		{"branches begin, move and merge", (*storeCase).branches},
 		{"an old epoch changes no branch", (*storeCase).oldBranches},
+		{"a save that cannot be done does nothing of it", (*storeCase).allOrNothing},
 		{"the topics of a claim change nothing else", (*storeCase).claimsTopics},
 		{"relays do not see each other", (*storeCase).apart},
 		{"no save of an old owner survives a takeover that it races", (*storeCase).races},

@@ -61,6 +61,26 @@ func (c *storeCase) oldBranches() {
 	c.branched(moved)
 }
 
+// allOrNothing sets a message aside whose number another one has.
+func (c *storeCase) allOrNothing() {
+	lease := c.branched().Lease
+	a := relay.Branch{Topic: "a", Position: c.Position(1), Error: "no topic a"}
+	first := parked(1, "k", relay.StateHeld)
+	c.save(lease, relay.Save{Position: c.Position(1), Branches: []relay.Branch{a}, Park: []relay.Parked{first}})
+	another := parked(1, "l", relay.StateHeld)
+	another.ID = "another"
+	err := c.store.Save(c.ctx(), lease, relay.Save{
+		Position: c.Position(2), Branches: []relay.Branch{{Topic: "b", Position: c.Position(1)}}, Merged: []string{"a"},
+		Park: []relay.Parked{parked(2, "m", relay.StateHeld), another}, Unpark: []relay.Parked{first}, Durable: true,
+	})
+	if !relay.IsFatal(err) {
+		c.t.Errorf("another message with the same pos was set aside: %v", err)
+	}
+	if now := c.branched(a); now.Position != c.Position(1) || !slices.Equal(now.Held, []string{"k"}) {
+		c.t.Errorf("a part of the save was done: %+v", now)
+	}
+}
+
 // claimsTopics cannot ask for the patterns: they are for people who look.
 func (c *storeCase) claimsTopics() {
 	var position relay.Position
