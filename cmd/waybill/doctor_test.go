@@ -14,8 +14,8 @@ import (
 	"github.com/waybillhq/waybill/internal/testenv"
 )
 
-// makeStream makes a stream on the broker.
-func makeStream(t *testing.T, url string, cfg jetstream.StreamConfig) {
+// atBroker does something with the broker's JetStream.
+func atBroker(t *testing.T, url string, do func(js jetstream.JetStream) error) {
 	t.Helper()
 	conn, err := nats.Connect(url)
 	if err != nil {
@@ -24,11 +24,19 @@ func makeStream(t *testing.T, url string, cfg jetstream.StreamConfig) {
 	defer conn.Close()
 	js, err := jetstream.New(conn)
 	if err == nil {
-		_, err = js.CreateStream(t.Context(), cfg)
+		err = do(js)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func makeStream(t *testing.T, url string, cfg jetstream.StreamConfig) {
+	t.Helper()
+	atBroker(t, url, func(js jetstream.JetStream) error {
+		_, err := js.CreateStream(t.Context(), cfg)
+		return err
+	})
 }
 
 func examine(t *testing.T, s shell) (results []doctor.Result, code int) {
