@@ -269,9 +269,9 @@ func (r *asking) look(ctx context.Context, request string, list []asideMessage) 
 	if err != nil {
 		return nil, false, err
 	}
-	done := map[int64]string{}
+	done := map[int64]sqlstore.Action{}
 	for _, h := range history {
-		done[h.Pos] = h.Action
+		done[h.Pos] = h
 	}
 	failed := map[string]int64{} // lanes that are held again, and behind what
 	for _, m := range list {
@@ -282,15 +282,15 @@ func (r *asking) look(ctx context.Context, request string, list []asideMessage) 
 		o := outcome{Relay: m.Relay, Pos: m.Pos, ID: m.ID, Result: notYet}
 		first, behind := failed[m.Lane]
 		switch {
-		case !there && done[m.Pos] == sqlstore.Discard:
+		case !there && done[m.Pos].Action == sqlstore.Discard:
 			o.Result = discarded
 		case !there:
-			if o.Result = published; request != sqlstore.Retry && done[m.Pos] == "" {
+			if o.Result = published; request != sqlstore.Retry && done[m.Pos].N == 0 {
 				o.Error = "before it could be done"
 			}
-		case now.ID != m.ID || now.Request != "" || done[m.Pos] == "":
+		case now.ID != m.ID || now.Request != "" || done[m.Pos].N == 0:
 			open = true
-		case now.Attempts != m.Attempts || now.Error != m.Aside.Error && now.Error != "":
+		case now.Attempts != done[m.Pos].Attempts || now.Error != done[m.Pos].Error:
 			o.Result, o.Error = heldAgain, now.Error
 			failed[m.Lane] = m.Pos
 		case behind:

@@ -114,25 +114,26 @@ type Action struct {
 	Relay       string
 	Pos         int64
 	ID          string
-	Before      string // JSON object of the message as it was, or empty
+	Before      string // JSON object of the message as it was; of a retried one only what follows
+	Attempts    int    // it had
+	Error       string // it had
 }
 
-// History returns what was done to messages of a relay after the n-th action of all, oldest first.
-// whole asks for Before, which not everybody may read.
+// History returns what was done to messages of a relay after the n-th action of all, oldest first; whole asks for Before.
 func (s *Store) History(ctx context.Context, name string, positions []int64, after int64, whole bool) (list []Action, err error) {
 	before := "''"
-	if whole {
+	if whole { // it may be large
 		before = "coalesce(before, '')"
 	}
 	rows, err := s.db.QueryContext(ctx, s.requestSQL(`SELECT n, {ago}, who, action, relay, coalesce(pos, 0), id, `+before+
-		` FROM {t}audit WHERE relay = $1 AND {among} AND n > $3 ORDER BY n`), name, s.d.list(positions), after)
+		`, CAST(coalesce({was:attempts:}, '0') AS integer), coalesce({was:error:}, '') FROM {t}audit WHERE relay = $1 AND {among} AND n > $3 ORDER BY n`), name, s.d.list(positions), after)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var a Action
-		if err := rows.Scan(&a.N, seconds{&a.Ago}, &a.Who, &a.Action, &a.Relay, &a.Pos, &a.ID, &a.Before); err != nil {
+		if err := rows.Scan(&a.N, seconds{&a.Ago}, &a.Who, &a.Action, &a.Relay, &a.Pos, &a.ID, &a.Before, &a.Attempts, &a.Error); err != nil {
 			return nil, err
 		}
 		list = append(list, a)

@@ -17,7 +17,7 @@ const (
 // requestWords are what the statements about requests need of a database besides its own words: {passed} tells whether
 // cursor row c has passed outbox row o; {json} and {/json} enclose the members of an object; {hex} is the body as text, {unhex} that of
 // an edit as bytes; {get:X:}, {has:X:} and {null:X:null} are a member of an edit, whether it is there, and whether it is null;
-// {age} and {ago} are the seconds since a row of parked and of audit was made.
+// {was:X:} is a member of what audit keeps, {age} and {ago} are the seconds since a row of parked and of audit was made.
 var requestWords = map[*database][]string{
 	postgres: {
 		"{passed}", "CASE WHEN c.position LIKE 'flagged%' THEN true ELSE " +
@@ -30,6 +30,7 @@ var requestWords = map[*database][]string{
 		"{null:", "json_typeof(edit::json -> '", ":null}", "') = 'null'",
 		"{age}", "extract(epoch FROM clock_timestamp() - parked_at)::float8",
 		"{ago}", "extract(epoch FROM clock_timestamp() - at)::float8",
+		"{was:", "(before::json ->> '",
 		"{true}", "true",
 	},
 	sqlite: {
@@ -41,6 +42,7 @@ var requestWords = map[*database][]string{
 		"{null:", "json_type(edit, '$.", ":null}", "') = 'null'",
 		"{age}", "unixepoch('subsec') - parked_at / 1e6",
 		"{ago}", "unixepoch('subsec') - at / 1e6",
+		"{was:", "(before ->> '$.",
 		"{true}", "1",
 	},
 }
@@ -52,14 +54,17 @@ const ready = `p.relay = $1 AND p.request IS NOT NULL AND NOT EXISTS (SELECT 1 F
 	`WHERE o.pos = p.pos AND o.id = p.id AND ({passed}) IS NOT TRUE)`
 
 const before = `{json}'topic', topic, 'key', "key", 'type', type, 'content_type', content_type, 'headers', headers, 'payload', {hex}, ` +
-	`'lane', lane, 'incarnation', incarnation, 'time', time, 'state', state, 'attempts', attempts, 'error', error{/json}`
+	`'lane', lane, 'incarnation', incarnation, 'time', time, {tried}{/json}`
+
+// tried is all that is kept of a message that is retried: with it one can tell later whether it was tried since.
+const tried = `'state', state, 'attempts', attempts, 'error', error`
 
 func (s *Store) requestSQL(template string) string {
 	table := s.Outbox
 	if table == "" {
 		table = s.d.sql("{t}outbox")
 	}
-	template = s.d.sql(strings.NewReplacer("{ready}", ready, "{before}", before).Replace(template))
+	template = s.d.sql(strings.NewReplacer("{tried}", tried).Replace(strings.NewReplacer("{ready}", ready, "{before}", before).Replace(template)))
 	return strings.NewReplacer(append([]string{"{outbox}", table}, requestWords[s.d]...)...).Replace(template)
 }
 
@@ -76,7 +81,7 @@ func (s *Store) doRequests(ctx context.Context, tx Querier, name string) error {
 		}
 		for _, template := range []string{
 			`INSERT INTO {t}audit (who, action, relay, pos, id, before) SELECT coalesce(requested_by, ''), request, relay, pos, id, ` +
-				`CASE WHEN request <> 'retry' THEN {before} END FROM {t}parked AS p WHERE {ready} ORDER BY pos`,
+				`CASE WHEN request = 'retry' THEN {json}{tried}{/json} ELSE {before} END FROM {t}parked AS p WHERE {ready} ORDER BY pos`,
 			`DELETE FROM {t}parked AS p WHERE request = 'discard' AND {ready}`,
 			`UPDATE {t}parked AS p SET state = 'held', request = NULL, requested_by = NULL, edit = NULL, ` +
 				`topic = coalesce({get:topic:}, topic), type = coalesce({get:type:}, type), content_type = coalesce({get:content_type:}, content_type), ` +

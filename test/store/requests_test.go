@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,8 +103,8 @@ func (a *asking) audited() (list string) {
 	}
 	for _, h := range history {
 		list += h.Who + " " + h.Action + ":" + h.ID + ";"
-		if (h.Before == "") != (h.Action == sqlstore.Retry) {
-			a.t.Errorf("%s of %s keeps %q", h.Action, h.ID, h.Before)
+		if strings.Contains(h.Before, "payload") != (h.Action != sqlstore.Retry) || h.Attempts != 1 || h.Error != "bad" {
+			a.t.Errorf("%s of %s keeps %+v", h.Action, h.ID, h)
 		}
 	}
 	return list
