@@ -10,7 +10,7 @@ import (
 	"github.com/waybillhq/waybill/relay"
 )
 
-// rangeReader reads a range. It waits for nothing: what saved positions see was durable before it was first read.
+// rangeReader reads a range. It waits for nothing: what the positions see was durable before it was first read.
 type rangeReader struct {
 	*session
 	rows *snapshot.RangeReader
@@ -34,13 +34,19 @@ func (s *Source) OpenRange(ctx context.Context, from, to relay.Position, topic s
 }
 
 func (s *Source) readRange(ctx context.Context, session *session, from, to relay.Position, topic string) (*rangeReader, error) {
+	s.mu.Lock()
+	reader, known := s.reader, s.timeline
+	s.mu.Unlock()
+	if reader == nil {
+		return nil, errors.New("waybill: WB1014 a range is asked for without an open reader")
+	}
+	if err := reader.unbroken(ctx); err != nil {
+		return nil, err
+	}
 	log, err := s.identify(ctx, session.conn)
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	known := s.timeline
-	s.mu.Unlock()
 	if log.timeline != known { // the positions may lie in what this server has lost
 		return nil, fmt.Errorf("waybill: WB1027 the server that answers is on timeline %d, the relay reads from one on timeline %d", log.timeline, known)
 	}
@@ -59,6 +65,14 @@ func (s *Source) readRange(ctx context.Context, session *session, from, to relay
 	}
 	life, end := context.WithCancel(context.Background())
 	return &rangeReader{session: session, rows: rows, life: life, end: end}, nil
+}
+
+// unbroken tells whether the session that gave the positions lives after the range's has begun: then no crash lies between,
+// which would have given the numbers that they know to other transactions.
+func (s *session) unbroken(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout) // an end of ctx must not end the session
+	defer cancel()
+	return s.check(ctx)
 }
 
 // Read implements relay.Reader.
