@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # modules.sh list   the folders of all modules: those of go.work, then bench and examples, which stand outside
-# modules.sh check  each builds alone, as it will for its users, and is tidy
+# modules.sh check  each builds alone, as it will for its users, and is tidy; the examples pass their tests
 # modules.sh tidy   go mod tidy in each
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,6 +20,7 @@ check() {
 			echo "module in ${dir#"$PWD"/} does not stand alone. Try: make tidy, and a replace for each module of ours that it needs"
 			failed=1
 		}
+		case $dir in examples/*) (cd "$dir" && GOWORK=off go test ./...) || failed=1 ;; esac
 	done
 	return $failed
 }
