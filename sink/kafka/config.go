@@ -40,9 +40,9 @@ type Config struct {
 
 	// SASL is how to log in: "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512" or "OAUTHBEARER". Defaults to no login.
 	SASL string
-	// User logs in, with the password in PasswordFile. All files are read again at every connection; a line break at their
-	// end does not count.
-	User, PasswordFile string
+	// User logs in, with Password or the password in PasswordFile. All files are read again at every connection; a line break
+	// at their end does not count.
+	User, Password, PasswordFile string
 	// TokenFile holds the token of OAUTHBEARER.
 	TokenFile string
 	// PlaintextSecrets permits PLAIN and OAUTHBEARER without TLS, where everybody on the way reads password and token.
@@ -117,9 +117,9 @@ func (c Config) withDefaults(brokers string) (Config, []string, error) {
 	need(c.CreateReplicas == 0 || c.CreateMinInSync <= c.CreateReplicas, "CreateMinInSync exceeds CreateReplicas: nothing could ever be stored. Try: 3 replicas, 2 in sync")
 	switch c.SASL {
 	case "":
-		need(c.User == "" && c.PasswordFile == "" && c.TokenFile == "", "User, PasswordFile and TokenFile need SASL. Try: SASL SCRAM-SHA-512")
+		need(c.User == "" && c.Password == "" && c.PasswordFile == "" && c.TokenFile == "", "User, Password, PasswordFile and TokenFile need SASL. Try: SASL SCRAM-SHA-512")
 	case "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512":
-		need(c.User != "" && c.PasswordFile != "", "SASL %s needs User and PasswordFile. Try: give both", c.SASL)
+		need(c.User != "" && (c.Password == "") != (c.PasswordFile == ""), "SASL %s needs User, and Password or PasswordFile. Try: give both", c.SASL)
 	case "OAUTHBEARER":
 		need(c.TokenFile != "", "SASL OAUTHBEARER needs TokenFile. Try: name the file that your identity provider's agent writes")
 	default:

@@ -70,7 +70,10 @@ func (c Config) tls(address string) (*tls.Config, error) {
 
 func (c Config) mechanism() sasl.Mechanism {
 	login := func(context.Context) (scram.Auth, error) {
-		password, err := readSecret(c.PasswordFile)
+		password, err := c.Password, error(nil)
+		if c.PasswordFile != "" {
+			password, err = readSecret(c.PasswordFile)
+		}
 		return scram.Auth{User: c.User, Pass: password}, err
 	}
 	switch c.SASL {
