@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
@@ -211,15 +213,23 @@ func (a *app) askFor(ctx context.Context, request string, list []asideMessage, e
 		NoOwner  []string  `json:"relays_without_owner"`
 	}{results, append([]string{}, idle...)}
 	var rows [][]string
-	left := 0
+	left, counts := 0, map[string]int{}
 	for _, o := range results {
+		counts[o.Result]++
 		rows = append(rows, []string{o.Relay, fmt.Sprint(o.Pos), plain(o.ID), o.Result, or(plain(shortened(o.Error, 160)), "-")})
 		if o.Result == heldAgain || o.Result == notYet && wait && len(idle) == 0 || o.Result == published && request == sqlstore.Discard {
 			left++
 		}
 	}
-	if err := a.print(v, []string{"RELAY", "POS", "ID", "RESULT", "ERROR"}, rows); err != nil {
+	if err := a.print(v, []string{"RELAY", "POS", "ID", "RESULT", "ERROR"}, rows[:min(len(rows), 100)]); err != nil {
 		return err
+	}
+	if len(rows) > 100 && a.Output == "table" {
+		var all []string
+		for _, result := range slices.Sorted(maps.Keys(counts)) {
+			all = append(all, fmt.Sprintf("%d %s", counts[result], result))
+		}
+		fmt.Fprintln(a.out, "the first 100 of: "+strings.Join(all, ", "))
 	}
 	for _, name := range idle {
 		fmt.Fprintf(a.err, "no process runs relay %s: it is asked for and will be done when one starts\n", name)

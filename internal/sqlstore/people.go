@@ -156,12 +156,9 @@ func (s *Store) Ask(ctx context.Context, name, who, request string, positions []
 			if _, err := tx.ExecContext(ctx, s.requestSQL(`UPDATE {t}lease SET asked = {true} WHERE relay = $1`), name); err != nil {
 				return err
 			}
-			var left int64
-			if err := tx.QueryRowContext(ctx, s.q.holder, name).Scan(&asked.Owner, &left); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			err := tx.QueryRowContext(ctx, s.d.sql(`SELECT owner FROM {t}lease WHERE relay = $1 AND expires_at > {now}`), name).Scan(&asked.Owner)
+			if err != nil && !errors.Is(err, sql.ErrNoRows) {
 				return err
-			}
-			if left <= 0 {
-				asked.Owner = ""
 			}
 			if err := tx.QueryRowContext(ctx, s.d.sql(`SELECT coalesce(max(n), 0) FROM {t}audit`)).Scan(&asked.After); err != nil {
 				return err

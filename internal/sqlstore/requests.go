@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/waybillhq/waybill/relay"
 )
@@ -68,59 +69,94 @@ func (s *Store) requestSQL(template string) string {
 	return strings.NewReplacer(append([]string{"{outbox}", table}, requestWords[s.d]...)...).Replace(template)
 }
 
-// doRequests does what people have asked of the relay's messages. It belongs between two tenures, when nothing of the relay is
-// in flight and its cursors stand: the caller's transaction has locked their rows.
-func (s *Store) doRequests(ctx context.Context, tx Querier, name string) error {
-	var asked int
-	if err := tx.QueryRowContext(ctx, s.d.sql(`SELECT count(*) FROM {t}parked WHERE relay = $1 AND request IS NOT NULL`), name).Scan(&asked); err != nil {
+// requestsAtOnce is how many rows one statement changes: bodies may be large, and time is looked at between two.
+const requestsAtOnce = 100
+
+// requested is a request that can be done.
+type requested struct {
+	pos     int64
+	id      string
+	discard bool
+}
+
+// doRequests does what people have asked of the relay's messages, for about so long. It belongs between two tenures, when nothing
+// of the relay is in flight and its cursors stand: the caller's transaction has locked their rows.
+func (s *Store) doRequests(ctx context.Context, tx Querier, name string, patience time.Duration) error {
+	began := time.Now()
+	todo, err := s.requested(ctx, tx, name)
+	if err != nil {
 		return err
 	}
-	if asked > 0 {
-		if err := s.markDiscarded(ctx, tx, name); err != nil {
+	for len(todo) > 0 {
+		n := min(len(todo), requestsAtOnce)
+		if err := s.do(ctx, tx, name, todo[:n]); err != nil {
 			return err
 		}
-		for _, template := range []string{
-			`INSERT INTO {t}audit (who, action, relay, pos, id, before) SELECT coalesce(requested_by, ''), request, relay, pos, id, ` +
-				`CASE WHEN request = 'retry' THEN {json}{tried}{/json} ELSE {before} END FROM {t}parked AS p WHERE {ready} ORDER BY pos`,
-			`DELETE FROM {t}parked AS p WHERE request = 'discard' AND {ready}`,
-			`UPDATE {t}parked AS p SET state = 'held', request = NULL, requested_by = NULL, edit = NULL, ` +
-				`topic = coalesce({get:topic:}, topic), type = coalesce({get:type:}, type), content_type = coalesce({get:content_type:}, content_type), ` +
-				`headers = CASE WHEN {has:headers:} IS NULL THEN headers ELSE nullif({get:headers:}, '') END, ` +
-				`payload = CASE WHEN {has:payload:} IS NULL THEN payload WHEN {null:payload:null} THEN NULL ELSE {unhex} END ` +
-				`WHERE request IN ('retry', 'edit') AND {ready}`,
-		} {
-			if _, err := tx.ExecContext(ctx, s.requestSQL(template), name); err != nil {
-				return err
-			}
+		if todo = todo[n:]; time.Since(began) >= patience {
+			break
 		}
 	}
-	// What waits for the relay's own cursor is asked again at the next renewal; what waits for a branch is not, which may take a day.
-	_, err := tx.ExecContext(ctx, s.requestSQL(`UPDATE {t}lease SET asked = EXISTS (SELECT 1 FROM {t}parked AS p WHERE p.relay = $1 AND p.request IS NOT NULL `+
+	// What is left is asked again at the next renewal; but not what waits for a branch, which may take a day.
+	_, err = tx.ExecContext(ctx, s.requestSQL(`UPDATE {t}lease SET asked = EXISTS (SELECT 1 FROM {t}parked AS p WHERE p.relay = $1 AND p.request IS NOT NULL `+
 		`AND NOT EXISTS (SELECT 1 FROM {t}cursor AS b WHERE b.relay = p.relay AND b.branch = p.topic AND b.branch <> '')) WHERE relay = $1`), name)
 	return err
 }
 
-// markDiscarded keeps a store that marks rows from reading again what is discarded.
-func (s *Store) markDiscarded(ctx context.Context, tx Querier, name string) error {
-	if s.Mark == nil {
-		return nil
-	}
-	rows, err := tx.QueryContext(ctx, s.requestSQL(`SELECT pos, id FROM {t}parked AS p WHERE request = 'discard' AND {ready} ORDER BY pos`), name)
+func (s *Store) requested(ctx context.Context, tx Querier, name string) (todo []requested, err error) {
+	rows, err := tx.QueryContext(ctx, s.requestSQL(`SELECT pos, id, request FROM {t}parked AS p WHERE {ready} ORDER BY pos`), name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer rows.Close()
-	var gone []*relay.Message
 	for rows.Next() {
-		m := &relay.Message{}
-		if err := rows.Scan(&m.Pos, &m.ID); err != nil {
+		var r requested
+		var request string
+		if err := rows.Scan(&r.pos, &r.id, &request); err != nil {
+			return nil, err
+		}
+		r.discard = request == Discard
+		todo = append(todo, r)
+	}
+	return todo, rows.Err()
+}
+
+// do executes requests. Their rows are named one by one: by the index of all requests each statement would go over all.
+func (s *Store) do(ctx context.Context, tx Querier, name string, todo []requested) error {
+	var all, kept, gone []int64
+	var discarded []*relay.Message
+	for _, r := range todo {
+		if all = append(all, r.pos); !r.discard {
+			kept = append(kept, r.pos)
+			continue
+		}
+		m := &relay.Message{Pos: r.pos}
+		m.ID = r.id
+		gone, discarded = append(gone, r.pos), append(discarded, m)
+	}
+	if len(discarded) > 0 && s.Mark != nil { // or it would be read again
+		if err := s.Mark(ctx, tx, discarded); err != nil {
 			return err
 		}
-		gone = append(gone, m)
 	}
-	if err := rows.Err(); err != nil || len(gone) == 0 {
-		return err
+	for _, change := range []struct {
+		template  string
+		positions []int64
+	}{
+		{`INSERT INTO {t}audit (who, action, relay, pos, id, before) SELECT coalesce(requested_by, ''), request, relay, pos, id, ` +
+			`CASE WHEN request = 'retry' THEN {json}{tried}{/json} ELSE {before} END FROM {t}parked WHERE relay = $1 AND {among} ORDER BY pos`, all},
+		{`DELETE FROM {t}parked WHERE relay = $1 AND {among}`, gone},
+		{`UPDATE {t}parked SET state = 'held', request = NULL, requested_by = NULL, edit = NULL, ` +
+			`topic = coalesce({get:topic:}, topic), type = coalesce({get:type:}, type), content_type = coalesce({get:content_type:}, content_type), ` +
+			`headers = CASE WHEN {has:headers:} IS NULL THEN headers ELSE nullif({get:headers:}, '') END, ` +
+			`payload = CASE WHEN {has:payload:} IS NULL THEN payload WHEN {null:payload:null} THEN NULL ELSE {unhex} END ` +
+			`WHERE relay = $1 AND {among}`, kept},
+	} {
+		if len(change.positions) == 0 {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, s.requestSQL(change.template), name, s.d.list(change.positions)); err != nil {
+			return err
+		}
 	}
-	rows.Close()
-	return s.Mark(ctx, tx, gone)
+	return nil
 }

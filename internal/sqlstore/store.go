@@ -77,7 +77,7 @@ func (s *Store) takeOver(ctx context.Context, tx Querier, t *relay.Tenure, claim
 	if err != nil {
 		return err
 	}
-	if err := s.doRequests(ctx, tx, name); err != nil {
+	if err := s.doRequests(ctx, tx, name, claim.TTL/4); err != nil {
 		return err
 	}
 	if err := s.cursors(ctx, tx, t); err != nil {

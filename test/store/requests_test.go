@@ -275,3 +275,33 @@ func TestARetryDoesNotForgetAnEditThatWaits(t *testing.T) {
 		}
 	})
 }
+
+// So many rows go through several statements; a takeover that has little time does a part, and asks for another one.
+func TestManyRequestsAreDoneAndNoneKeepsATakeover(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, a *asking) {
+		var ids []string
+		var positions []int64
+		for i := range 250 {
+			ids, positions = append(ids, fmt.Sprint("m", i)), append(positions, int64(i+1))
+		}
+		aside := a.publish("", ids...)
+		store := a.store()
+		lease := acquire(t, store, "owner").Lease
+		a.save(store, lease, relay.Save{Position: a.end, Park: aside})
+		a.ask(sqlstore.Discard, nil, positions...)
+		left := func() string {
+			return a.text(`SELECT count(*) FROM ` + a.prefix + `parked`)
+		}
+		tenure, err := store.Acquire(t.Context(), relay.Claim{Relay: "r", Owner: "owner", TTL: time.Microsecond})
+		if err != nil || left() != "150" {
+			t.Fatalf("%v; %s are left", err, left())
+		}
+		if asked, err := store.Renew(t.Context(), tenure.Lease, time.Hour); err != nil || !asked {
+			t.Errorf("the rest is forgotten: %v, %v", asked, err)
+		}
+		acquire(t, store, "owner")
+		if n := a.text(`SELECT count(*) FROM ` + a.prefix + `audit WHERE action = 'discard'`); left() != "0" || n != "250" {
+			t.Errorf("%s are left, %s noted", left(), n)
+		}
+	})
+}
