@@ -16,6 +16,7 @@ import (
 
 	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
 	"github.com/waybillhq/waybill/cmd/waybill/internal/fault"
+	"github.com/waybillhq/waybill/cmd/waybill/internal/logpipe"
 	"github.com/waybillhq/waybill/cmd/waybill/internal/redact"
 )
 
@@ -60,7 +61,9 @@ type app struct {
 // Main runs one command line and returns the number to end with.
 func Main(args []string, in io.Reader, out, errs *os.File) int {
 	a := &app{in: in, stdout: out, env: os.Environ()}
-	a.out, a.err = a.redactor.Writer(out), a.redactor.Writer(errs)
+	log := logpipe.New(errs)
+	defer log.Close(time.Second)
+	a.out, a.err = a.redactor.Writer(out), a.redactor.Writer(log)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -178,6 +179,42 @@ func TestTheSecondSignalEndsTheProcessAtOnce(t *testing.T) {
 	var exit *exec.ExitError
 	if err := p.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+// Fault 86.
+func TestALogThatNobodyReadsHoldsUpNeitherMessagesNorTheStop(t *testing.T) {
+	t.Parallel()
+	s, url := embedded(t)
+	s.must("migrate", "up")
+	s.must("send", "--topic", "orders", "--type", "n")
+	reader, log, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	defer log.Close()
+	for full := make([]byte, 512); err == nil; { // nothing more fits
+		if err = log.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)); err == nil {
+			_, err = log.Write(full)
+		}
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	cmd := s.command("run", "--listen", "off", "--verbose")
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	hung := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	defer hung.Stop()
+	consume(t, url, 1)
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
 	}
 }
 

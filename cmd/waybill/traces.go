@@ -40,7 +40,7 @@ func (a *app) traces(ctx context.Context) (provider trace.TracerProvider, flush 
 		return nil, func() {}
 	}
 	if protocol := either("PROTOCOL"); protocol != "" && !strings.HasPrefix(protocol, "http/") {
-		return off("OTEL_EXPORTER_OTLP_PROTOCOL is "+protocol+", and only http/protobuf is spoken here")
+		return off("OTEL_EXPORTER_OTLP_PROTOCOL is " + protocol + ", and only http/protobuf is spoken here")
 	}
 	var told atomic.Int64 // the second of the last complaint
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
