@@ -65,7 +65,7 @@ func checkOpens(kind, name string, c *config.Config) error {
 		}
 	} else {
 		var sink relay.Sink
-		if sink, err = openSink(c.Sinks[name], "/waybill/check", nil); err == nil && sink != nil {
+		if sink, err = openSink(c.Sinks[name], sinkUse{relay: "check", uri: "/waybill/check"}); err == nil && sink != nil {
 			err = sink.Close()
 		}
 	}

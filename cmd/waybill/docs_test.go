@@ -82,6 +82,7 @@ func TestEveryKeyIsExplainedWithItsDefault(t *testing.T) {
 		{"## Sources", "sources.<name>.retention.", reflect.TypeFor[config.Retention]()},
 		{"## Sinks", "sinks.<name>.", reflect.TypeFor[config.Sink]()},
 		{"### NATS JetStream", "sinks.<name>.", reflect.TypeFor[config.JetStream]()},
+		{"### Kafka", "sinks.<name>.", reflect.TypeFor[config.Kafka]()},
 		{"### RabbitMQ", "sinks.<name>.", reflect.TypeFor[config.RabbitMQ]()},
 		{"## Relays", "relays.<name>.", reflect.TypeFor[config.Relay]()},
 	} {
@@ -93,7 +94,7 @@ func TestEveryKeyIsExplainedWithItsDefault(t *testing.T) {
 		known := map[string]bool{}
 		for f := range of.keys.Fields() {
 			key := f.Tag.Get("yaml")
-			if key == "" || key == "-" || f.Type.Kind() == reflect.Map || f.Type == reflect.TypeFor[config.Columns]() || f.Type == reflect.TypeFor[config.Retention]() {
+			if key == "" || key == "-" || f.Type.Kind() == reflect.Map && f.Type.Elem().Kind() == reflect.Struct || f.Type == reflect.TypeFor[config.Columns]() || f.Type == reflect.TypeFor[config.Retention]() {
 				continue
 			}
 			known[key] = true

@@ -18,8 +18,15 @@ import (
 func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func (a *app) examineSink(ctx context.Context, cfg *config.Config, name string, topics []string) []doctor.Result {
+	use := sinkUse{relay: "doctor", uri: "/waybill/doctor"}
+	for _, r := range sortedNames(cfg.Relays) {
+		if cfg.Relays[r].Sink == name {
+			use.relay = r // what is asked may depend on who publishes; nothing is published
+			break
+		}
+	}
 	check := func(ctx context.Context) (string, []doctor.Result, error) {
-		sink, err := openSink(cfg.Sinks[name], "/waybill/doctor", nil)
+		sink, err := openSink(cfg.Sinks[name], use)
 		if err != nil {
 			return "", nil, err
 		}

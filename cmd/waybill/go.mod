@@ -9,6 +9,7 @@ require (
 	github.com/nats-io/nats.go v1.55.0
 	github.com/waybillhq/waybill v0.0.0-00010101000000-000000000000
 	github.com/waybillhq/waybill/sink/jetstream v0.0.0-00010101000000-000000000000
+	github.com/waybillhq/waybill/sink/kafka v0.0.0-00010101000000-000000000000
 	github.com/waybillhq/waybill/sink/rabbitmq v0.0.0-00010101000000-000000000000
 	github.com/waybillhq/waybill/source/flagged v0.0.0-00010101000000-000000000000
 	github.com/waybillhq/waybill/source/postgres v0.0.0-00010101000000-000000000000
@@ -31,10 +32,13 @@ require (
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.31.0 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
+	github.com/pierrec/lz4/v4 v4.1.33 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/rabbitmq/amqp091-go v1.16.0 // indirect
+	github.com/twmb/franz-go v1.22.2 // indirect
+	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel/exporters/otlp/otlptrace v1.47.0 // indirect
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
@@ -76,6 +80,7 @@ require (
 replace (
 	github.com/waybillhq/waybill => ../..
 	github.com/waybillhq/waybill/sink/jetstream => ../../sink/jetstream
+	github.com/waybillhq/waybill/sink/kafka => ../../sink/kafka
 	github.com/waybillhq/waybill/sink/rabbitmq => ../../sink/rabbitmq
 	github.com/waybillhq/waybill/source/flagged => ../../source/flagged
 	github.com/waybillhq/waybill/source/postgres => ../../source/postgres

@@ -95,7 +95,7 @@ func (a *app) assemble(cfg *config.Config, name string, brokers *broker.Servers,
 	if err != nil {
 		return nil, err
 	}
-	sink, err := openSink(cfg.Sinks[rc.Sink], sourceURI(cfg, rc.Source), brokers)
+	sink, err := openSink(cfg.Sinks[rc.Sink], sinkUse{name, sourceURI(cfg, rc.Source), brokers, log.With("relay", name, "sink", rc.Sink)})
 	if err != nil {
 		return nil, errors.Join(err, src.Close())
 	}

@@ -28,6 +28,8 @@ func TestNoSecretIsEverPrinted(t *testing.T) {
 		{"a scheme that does not exist", "mysql://app:" + databaseCanary + "@h/db", "mqtt://app:" + brokerCanary + "@h"},
 		{"RabbitMQ", "postgres://app:" + databaseCanary + "@127.0.0.1:1/db", "amqp://app:" + brokerCanary + "@127.0.0.1:1/x"},
 		{"RabbitMQ, wrong", "postgres://app:" + databaseCanary + "@127.0.0.1:1/db", "amqp://app:" + brokerCanary + "@127.0.0.1:port/x?a=b,amqp://app:" + brokerCanary + "%zz@h"},
+		{"Kafka", "postgres://app:" + databaseCanary + "@127.0.0.1:1/db", "kafka://app:" + brokerCanary + "@127.0.0.1:1,127.0.0.1:2"},
+		{"Kafka, wrong", "postgres://app:" + databaseCanary + "@127.0.0.1:1/db", "kafka+tls://app:" + brokerCanary + "%zz/@127.0.0.1:port"},
 		{"no scheme at all", databaseCanary, brokerCanary},
 		{"two servers", "postgres://app:" + databaseCanary + "@127.0.0.1:1,127.0.0.1:2/db", "nats://a:" + brokerCanary + "@127.0.0.1:1,nats://b:" + brokerCanary + "@127.0.0.1:2"},
 	} {

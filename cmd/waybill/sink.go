@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strings"
 
@@ -11,17 +12,27 @@ import (
 	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
 	"github.com/waybillhq/waybill/relay"
 	"github.com/waybillhq/waybill/sink/jetstream"
+	"github.com/waybillhq/waybill/sink/kafka"
 	"github.com/waybillhq/waybill/sink/rabbitmq"
 )
 
-// openSink makes the sink of one relay; uri is the CloudEvents source of its messages. It connects to nothing. brokers starts
-// and keeps the servers that live in this process; nil starts none, and their sink is nil.
-func openSink(s config.Sink, uri string, brokers *broker.Servers) (relay.Sink, error) {
+// sinkUse is for whom a sink is made.
+type sinkUse struct {
+	relay   string
+	uri     string          // the CloudEvents source of its messages
+	brokers *broker.Servers // starts and keeps the servers that live in this process; nil starts none, and their sink is nil
+	log     *slog.Logger    // may be nil
+}
+
+// openSink makes the sink of one relay. It connects to nothing.
+func openSink(s config.Sink, use sinkUse) (relay.Sink, error) {
 	switch s.Kind() {
 	case "JetStream":
-		return openJetStream(s, uri, brokers)
+		return openJetStream(s, use.uri, use.brokers)
+	case "Kafka":
+		return openKafka(s, use)
 	case "RabbitMQ":
-		return openRabbitMQ(s, uri)
+		return openRabbitMQ(s, use.uri)
 	}
 	return nil, fmt.Errorf("no sink writes to such a URL, want one that begins with %s", strings.Join(config.SinkSchemes(), ", "))
 }
@@ -53,6 +64,29 @@ func openJetStream(s config.Sink, uri string, brokers *broker.Servers) (relay.Si
 		return nil, err
 	}
 	return jetstream.New(text, cfg)
+}
+
+func openKafka(s config.Sink, use sinkUse) (relay.Sink, error) {
+	scheme, servers, _ := strings.Cut(s.URL.Reveal(), "://")
+	k := s.Kafka
+	cfg := kafka.Config{
+		Source: use.uri, Compression: k.Compression, Create: k.Create, CreateMinInSync: k.CreateMinInSync, CreatePartitions: k.CreatePartitions, CreateReplicas: k.CreateReplicas,
+		MaxBatchBytes: int(k.MaxBatchBytes), Partitions: k.Partitions, SASL: k.SASL, User: k.User, Password: k.Password.Reveal(), PasswordFile: k.PasswordFile, TokenFile: k.TokenFile,
+		PlaintextSecrets: k.PlaintextSecrets, TLS: strings.EqualFold(scheme, "kafka+tls"), CAFile: k.CAFile, CertFile: k.CertFile, KeyFile: k.KeyFile, ConnectTimeout: k.ConnectTimeout, Logger: use.log,
+	}
+	if k.Fencing {
+		cfg.TransactionalID = "waybill-" + use.relay
+	}
+	if at := strings.LastIndexByte(servers, '@'); at >= 0 {
+		login, err := url.Parse("kafka://" + servers[:at] + "@h")
+		if err != nil || login.User == nil || cfg.User != "" || cfg.Password != "" {
+			return nil, fmt.Errorf("want kafka://user:password@host:9092, the password percent-encoded, or the keys user and password")
+		}
+		cfg.User = login.User.Username()
+		cfg.Password, _ = login.User.Password()
+		servers = servers[at+1:]
+	}
+	return kafka.New(strings.TrimSuffix(servers, "/"), cfg)
 }
 
 func openRabbitMQ(s config.Sink, uri string) (relay.Sink, error) {

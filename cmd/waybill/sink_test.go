@@ -8,6 +8,7 @@ import (
 
 	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
 	"github.com/waybillhq/waybill/sink/jetstream"
+	"github.com/waybillhq/waybill/sink/kafka"
 	"github.com/waybillhq/waybill/sink/rabbitmq"
 )
 
@@ -18,6 +19,7 @@ func TestEveryFieldOfASinkHasItsKey(t *testing.T) {
 		without      []string // what the command sets by itself, or only code can
 	}{
 		{reflect.TypeFor[config.JetStream](), reflect.TypeFor[jetstream.Config](), []string{"Source", "Options"}},
+		{reflect.TypeFor[config.Kafka](), reflect.TypeFor[kafka.Config](), []string{"Source", "TransactionalID", "TLS", "Logger", "Options"}},
 		{reflect.TypeFor[config.RabbitMQ](), reflect.TypeFor[rabbitmq.Config](), []string{"Source"}},
 	} {
 		for f := range kind.fields.Fields() {

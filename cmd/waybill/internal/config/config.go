@@ -8,7 +8,8 @@ import (
 )
 
 // Config is the whole configuration. Tags: `default` is what an absent key means, `enum` lists the values, `later`
-// those that other versions have, `min` bounds numbers, `required` asks for the key, `schemes` says which URLs the keys of a
+// those that other versions have, `min` bounds numbers, `required` asks for the key, `secret` is
+// never shown, `schemes` says which URLs the keys of a
 // struct belong to. docs/configuration.md explains each key; a test compares the two.
 type Config struct {
 	Listen  string            `yaml:"listen" default:"127.0.0.1:8080"`
@@ -73,12 +74,13 @@ type Sink struct {
 	AllowUnsafe bool          `yaml:"allow_unsafe" default:"false"`
 
 	JetStream JetStream `schemes:"nats,tls"`
+	Kafka     Kafka     `schemes:"kafka,kafka+tls"`
 	RabbitMQ  RabbitMQ  `schemes:"amqp,amqps"`
 
 	kind string // the name of the field whose schemes have that of the URL
 }
 
-// Kind is JetStream, RabbitMQ or empty, when no kind of sink has such a URL.
+// Kind is JetStream, Kafka, RabbitMQ or empty, when no kind of sink has such a URL.
 func (s Sink) Kind() string { return s.kind }
 
 // JetStream are the keys of a sink whose URL is nats:// or tls://.
@@ -96,6 +98,29 @@ type JetStream struct {
 	CertFile        string        `yaml:"cert_file"`
 	KeyFile         string        `yaml:"key_file"`
 	ConnectTimeout  time.Duration `yaml:"connect_timeout" min:"1" default:"2s"`
+}
+
+// Kafka are the keys of a sink whose URL is kafka:// or kafka+tls://.
+type Kafka struct {
+	Compression      string         `yaml:"compression" enum:"none,gzip,snappy,lz4,zstd" default:"none"`
+	Create           bool           `yaml:"create" default:"false"`
+	CreateMinInSync  int            `yaml:"create_min_in_sync" min:"1"`
+	CreatePartitions int            `yaml:"create_partitions" min:"1"`
+	CreateReplicas   int            `yaml:"create_replicas" min:"1"`
+	Fencing          bool           `yaml:"fencing" default:"false"`
+	MaxBatchBytes    Bytes          `yaml:"max_batch_bytes" min:"1" default:"1MB"`
+	Partitions       map[string]int `yaml:"partitions" min:"1"`
+
+	SASL             string        `yaml:"sasl" enum:"PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER"`
+	User             string        `yaml:"user"`
+	Password         redact.Secret `yaml:"password" secret:"true"`
+	PasswordFile     string        `yaml:"password_file"`
+	TokenFile        string        `yaml:"token_file"`
+	PlaintextSecrets bool          `yaml:"plaintext_secrets" default:"false"`
+	CAFile           string        `yaml:"ca_file"`
+	CertFile         string        `yaml:"cert_file"`
+	KeyFile          string        `yaml:"key_file"`
+	ConnectTimeout   time.Duration `yaml:"connect_timeout" min:"1" default:"2s"`
 }
 
 // RabbitMQ are the keys of a sink whose URL is amqp:// or amqps://.

@@ -51,7 +51,7 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string, tag reflect
 	case reflect.Struct:
 		d.structure(n, v, path)
 	case reflect.Map:
-		d.names(n, v, path)
+		d.names(n, v, path, tag)
 	case reflect.Slice:
 		d.list(n, v, path)
 	default:
@@ -107,16 +107,16 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
-func (d *decoder) names(n *yaml.Node, v reflect.Value, path string) {
+func (d *decoder) names(n *yaml.Node, v reflect.Value, path string, tag reflect.StructTag) {
 	keys, values := d.pairs(n, path)
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, k := range keys {
-		if !isName(k.Value) {
+		if v.Type().Elem().Kind() == reflect.Struct && !isName(k.Value) {
 			d.fault("WB4503", k, "%s: the name %q may have only letters, digits and . _ -, and at most 63 of them", name(path), k.Value)
 			continue
 		}
 		element := reflect.New(v.Type().Elem()).Elem()
-		d.decode(values[k.Value], element, join(path, k.Value), "")
+		d.decode(values[k.Value], element, join(path, k.Value), tag)
 		v.SetMapIndex(reflect.ValueOf(k.Value), element)
 	}
 }
@@ -159,7 +159,8 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string, tag reflect
 	if err := set(v, text, tag); err != nil {
 		d.fault("WB4503", n, "%s: %v, got %s", path, err, shown)
 	}
-	if _, outside := d.where[n]; !outside && redact.Plain(n.Value) {
+	isPlain := redact.Plain(n.Value) || tag.Get("secret") != "" && !strings.Contains(n.Value, "${")
+	if _, outside := d.where[n]; !outside && isPlain {
 		d.warn = append(d.warn, fmt.Sprintf("%s: %s has a password in plain text; write ${env:NAME} or ${file:/path} instead", d.at(n), path))
 	}
 }
@@ -171,7 +172,11 @@ func set(v reflect.Value, text string, tag reflect.StructTag) (err error) {
 		if text == "" && tag.Get("required") != "" {
 			return fmt.Errorf("must not be empty")
 		}
-		v.Set(reflect.ValueOf(redact.NewSecret(text)))
+		secret := redact.NewSecret(text)
+		if tag.Get("secret") != "" {
+			secret = redact.NewPassword(text)
+		}
+		v.Set(reflect.ValueOf(secret))
 		return nil
 	case Bytes:
 		var b Bytes

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -190,6 +191,18 @@ func TestTheURLChoosesTheDefaultsOfItsKind(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b := c.Sinks["a"], c.Sinks["b"]
+	c, err = Load(Input{File: write(t, "sinks: {k: {url: 'kafka+tls://a:1,b:2', fencing: true, sasl: PLAIN, user: u, password: '${env:P}', partitions: {orders.created: 12}}}"), Env: []string{"P=kafka://hunter22"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := c.Sinks["k"]
+	if k.Kind() != "Kafka" || k.Kafka.MaxBatchBytes != 1_000_000 || !k.Kafka.Fencing || k.Kafka.Partitions["orders.created"] != 12 || k.Kafka.Password.Reveal() != "kafka://hunter22" {
+		t.Errorf("got %+v", k)
+	}
+	shown := fmt.Sprint(c.Entries())
+	if strings.Contains(shown, "hunter22") || !strings.Contains(shown, "{sinks.k.partitions.orders.created 12 ") || strings.Contains(shown, "create_replicas") {
+		t.Errorf("shown %s", shown)
+	}
 	if a.Kind() != "RabbitMQ" || a.RabbitMQ.ConnectTimeout != 5*time.Second || !a.RabbitMQ.Create || a.JetStream.ConnectTimeout != 0 {
 		t.Errorf("got %+v", a)
 	}
@@ -261,12 +274,12 @@ func TestSecretsComeFromFilesAndABareDollarIsADollar(t *testing.T) {
 
 func TestAPlainPasswordInTheFileIsAWarning(t *testing.T) {
 	t.Parallel()
-	path := write(t, "sources: {a: {url: 'postgres://u:hunter22@h/d'}}\nsinks: {b: {url: 'nats://u:${env:PASSWORD}@h'}}\n")
+	path := write(t, "sources: {a: {url: 'postgres://u:hunter22@h/d'}}\nsinks:\n  k: {url: kafka://h, password: hunter22}\n  b: {url: 'nats://u:${env:PASSWORD}@h'}\n")
 	c, err := Load(Input{File: path, Env: []string{"PASSWORD=hunter22"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], path+":1: sources.a.url has a password in plain text") {
+	if len(c.Warnings) != 2 || !strings.HasPrefix(c.Warnings[0], path+":3: sinks.k.password has a password in plain text") || !strings.HasPrefix(c.Warnings[1], path+":1: sources.a.url has a password in plain text") {
 		t.Errorf("warnings %q", c.Warnings)
 	}
 }
@@ -300,7 +313,7 @@ func TestAFileThatWasNamedMustExist(t *testing.T) {
 
 func TestEveryDefaultIsAValidValue(t *testing.T) {
 	t.Parallel()
-	for _, example := range []any{Config{}, Source{}, Columns{}, Sink{}, JetStream{}, RabbitMQ{}, Relay{}} {
+	for _, example := range []any{Config{}, Source{}, Columns{}, Sink{}, JetStream{}, Kafka{}, RabbitMQ{}, Relay{}} {
 		v := reflect.New(reflect.TypeOf(example)).Elem()
 		for f := range fields(v) {
 			if text := f.Tag.Get("default"); text != "" {

@@ -27,16 +27,20 @@ func (c *Config) Entries() []Entry {
 			}
 		case v.Kind() == reflect.Struct && v.NumField() > 0 && v.Type().Field(0).IsExported():
 			for f := range fields(v) {
-				walk(v.FieldByIndex(f.Index), join(path, key(f)))
+				value, child := v.FieldByIndex(f.Index), join(path, key(f))
+				if value.IsZero() && f.Tag.Get("default") == "" && c.Origin(child) == "default" {
+					continue // not set, and means nothing
+				}
+				walk(value, child)
 			}
 		case v.Kind() == reflect.Slice:
 			var items []string
 			for i := range v.Len() {
 				items = append(items, fmt.Sprint(v.Index(i)))
 			}
-			add(&out, path, strings.Join(items, ","), c.Origin(path))
+			out = append(out, Entry{path, strings.Join(items, ","), c.Origin(path)})
 		default:
-			add(&out, path, fmt.Sprint(v), c.Origin(path))
+			out = append(out, Entry{path, fmt.Sprint(v), c.Origin(path)})
 		}
 	}
 	walk(reflect.ValueOf(*c), "")
@@ -59,13 +63,6 @@ func (c *Config) Secrets() (all []redact.Secret) {
 		collect(reflect.ValueOf(s))
 	}
 	return all
-}
-
-func add(out *[]Entry, path, value, origin string) {
-	if (value == "" || value == "0s") && origin == "default" {
-		return // not set, and means nothing
-	}
-	*out = append(*out, Entry{path, value, origin})
 }
 
 func sortedKeys(v reflect.Value) []string {

@@ -9,11 +9,15 @@ import (
 
 // Secret is a text that shows itself only redacted, however it is printed. A URL shows all but its password.
 type Secret struct {
-	value *string // a pointer, because fmt prints the unexported fields of other structs without asking String
+	value  *string // a pointer, because fmt prints the unexported fields of other structs without asking String
+	hidden bool    // all of it is secret
 }
 
 // NewSecret wraps value.
-func NewSecret(value string) Secret { return Secret{&value} }
+func NewSecret(value string) Secret { return Secret{value: &value} }
+
+// NewPassword wraps a value of which nothing is ever shown.
+func NewPassword(value string) Secret { return Secret{&value, true} }
 
 // Reveal returns the text itself. Only what opens a connection calls it.
 func (s Secret) Reveal() string {
@@ -28,6 +32,8 @@ func (s Secret) String() string {
 	switch {
 	case value == "":
 		return ""
+	case s.hidden:
+		return mask
 	case scheme.MatchString(value), strings.HasPrefix(value, "sqlite:"), strings.HasPrefix(value, "nats:"), isFile.MatchString(value):
 		return redact(value, "")
 	}

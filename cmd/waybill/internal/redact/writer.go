@@ -24,7 +24,11 @@ func (r *Redactor) Learn(urls ...Secret) {
 	defer r.mu.Unlock()
 	for _, u := range urls {
 		shown := u.String()
-		for _, secret := range secretsIn(u.Reveal()) {
+		secrets := secretsIn(u.Reveal())
+		if u.hidden {
+			secrets = []string{u.Reveal()}
+		}
+		for _, secret := range secrets {
 			for _, form := range forms(secret) {
 				if len(form) >= 6 && !strings.Contains(shown, form) && !slices.Contains(r.known, form) {
 					r.known = append(r.known, form)
