@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -81,10 +82,11 @@ type counted struct {
 	done  chan struct{}
 	first sync.Once
 	start time.Time // of the first send: connecting is not measured
+	cpu   time.Duration
 }
 
 func (c *counted) Publish(ctx context.Context, messages []*relay.Message, confirm func(int, error)) {
-	c.first.Do(func() { c.start = time.Now() })
+	c.first.Do(func() { c.start, c.cpu = time.Now(), cpuTime() })
 	c.Sink.Publish(ctx, messages, func(i int, err error) {
 		confirm(i, err)
 		if err == nil && c.left.Add(-1) == 0 {
@@ -120,7 +122,7 @@ func relayOnce(url, name, cursor, to, count string) error {
 	}
 	defer source.Close()
 	var sink relay.Sink = null{}
-	if to != "null" {
+	if !strings.HasPrefix(to, "null") {
 		if sink, err = jetstream.New(to, jetstream.Config{}); err != nil {
 			return err
 		}
@@ -128,7 +130,7 @@ func relayOnce(url, name, cursor, to, count string) error {
 	c := &counted{Sink: sink, done: make(chan struct{})}
 	want, _ := strconv.ParseInt(count, 10, 64)
 	c.left.Store(want)
-	r, err := relay.New(relay.Config{Name: name, Source: source, Store: source, Sink: c})
+	r, err := relay.New(relay.Config{Name: name, Source: source, Store: source, Sink: c, Observer: nullObserver(to)})
 	if err != nil {
 		return err
 	}
@@ -141,12 +143,12 @@ func relayOnce(url, name, cursor, to, count string) error {
 	case err := <-ended:
 		return err
 	}
-	took := time.Since(c.start)
+	took, cpu := time.Since(c.start), cpuTime()-c.cpu
 	cancel()
 	if err := <-ended; err != nil {
 		return err
 	}
-	fmt.Printf("rate=%f rss=%f\n", float64(want)/took.Seconds(), peakRSS())
+	fmt.Printf("rate=%f cpu=%f rss=%f\n", float64(want)/took.Seconds(), float64(cpu.Microseconds())/float64(want), peakRSS())
 	return c.Close()
 }
 
@@ -185,6 +187,15 @@ func bareClient(url, count string) error {
 	}
 	fmt.Printf("rate=%f\n", float64(n)/time.Since(start).Seconds())
 	return nil
+}
+
+// cpuTime is what this process has used of all processors.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // peakRSS is this process's greatest resident memory, in MiB.

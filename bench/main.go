@@ -28,7 +28,7 @@ func main() {
 		child(os.Args[2:])
 		return
 	}
-	only := flag.String("only", "drain,write,latency", "what to measure")
+	only := flag.String("only", "drain,write,latency,observer", "what to measure")
 	rounds := flag.Int("rounds", 3, "rounds of the drain, alternating")
 	slices := flag.Int("slices", 21, "paired slices of the write side")
 	million := flag.Int("million", 1_000_000, "the big backlog")
@@ -46,6 +46,8 @@ func main() {
 			b.write()
 		case "latency":
 			b.latency()
+		case "observer":
+			b.observer()
 		default:
 			b.env.Fatalf("there is no benchmark %q", name)
 		}
