@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -147,36 +148,49 @@ type Asked struct {
 	After int64  // what is done because of it is an action with a greater n
 }
 
+// askAtOnce is how many rows are asked for in one transaction: it locks the lease, which the owner must renew meanwhile.
+const askAtOnce = 500
+
 // Ask writes down what who wants of some messages of a relay, and tells the relay's owner. With Edit, edits are what changes, by
 // pos, as [Edited] writes it. Messages that are no longer there are passed over, and one asked to change may be retried as well.
 func (s *Store) Ask(ctx context.Context, name, who, request string, positions []int64, edits map[int64]string) (asked Asked, err error) {
-	err = s.withConn(ctx, func(conn *sql.Conn) error {
-		return s.d.transaction(ctx, conn, true, func(tx Querier) error {
-			// The lease first: it is the row that Acquire locks first, too, and what follows is done by the next one.
-			if _, err := tx.ExecContext(ctx, s.requestSQL(`UPDATE {t}lease SET asked = {true} WHERE relay = $1`), name); err != nil {
+	if err := s.db.QueryRowContext(ctx, s.d.sql(`SELECT coalesce(max(n), 0) FROM {t}audit`)).Scan(&asked.After); err != nil {
+		return asked, err
+	}
+	for part := range slices.Chunk(positions, askAtOnce) {
+		err := s.withConn(ctx, func(conn *sql.Conn) error {
+			return s.d.transaction(ctx, conn, true, func(tx Querier) error {
+				asked.Owner, err = s.askPart(ctx, tx, name, who, request, part, edits)
 				return err
-			}
-			err := tx.QueryRowContext(ctx, s.d.sql(`SELECT owner FROM {t}lease WHERE relay = $1 AND expires_at > {now}`), name).Scan(&asked.Owner)
-			if err != nil && !errors.Is(err, sql.ErrNoRows) {
-				return err
-			}
-			if err := tx.QueryRowContext(ctx, s.d.sql(`SELECT coalesce(max(n), 0) FROM {t}audit`)).Scan(&asked.After); err != nil {
-				return err
-			}
-			if request != Edit {
-				_, err := tx.ExecContext(ctx, s.d.sql(`UPDATE {t}parked SET requested_by = $3, edit = CASE WHEN $4 = 'retry' THEN edit END, `+
-					`request = CASE WHEN $4 = 'retry' AND request = 'edit' THEN request ELSE $4 END WHERE relay = $1 AND {among}`), name, s.d.list(positions), who, request)
-				return err
-			}
-			for _, pos := range positions {
-				if _, err := tx.ExecContext(ctx, s.d.sql(`UPDATE {t}parked SET requested_by = $3, request = 'edit', edit = $4 WHERE relay = $1 AND pos = $2`), name, pos, who, edits[pos]); err != nil {
-					return err
-				}
-			}
-			return nil
+			})
 		})
-	})
-	return asked, err
+		if err != nil {
+			return asked, err
+		}
+	}
+	return asked, nil
+}
+
+func (s *Store) askPart(ctx context.Context, tx Querier, name, who, request string, positions []int64, edits map[int64]string) (owner string, err error) {
+	// The lease first: it is the row that Acquire locks first, too, so no request changes while it is being done.
+	if _, err := tx.ExecContext(ctx, s.requestSQL(`UPDATE {t}lease SET asked = {true} WHERE relay = $1`), name); err != nil {
+		return "", err
+	}
+	err = tx.QueryRowContext(ctx, s.d.sql(`SELECT owner FROM {t}lease WHERE relay = $1 AND expires_at > {now}`), name).Scan(&owner)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", err
+	}
+	if request != Edit {
+		_, err = tx.ExecContext(ctx, s.d.sql(`UPDATE {t}parked SET requested_by = $3, edit = CASE WHEN $4 = 'retry' THEN edit END, `+
+			`request = CASE WHEN $4 = 'retry' AND request = 'edit' THEN request ELSE $4 END WHERE relay = $1 AND {among}`), name, s.d.list(positions), who, request)
+		return owner, err
+	}
+	for _, pos := range positions {
+		if _, err := tx.ExecContext(ctx, s.d.sql(`UPDATE {t}parked SET requested_by = $3, request = 'edit', edit = $4 WHERE relay = $1 AND pos = $2`), name, pos, who, edits[pos]); err != nil {
+			return "", err
+		}
+	}
+	return owner, nil
 }
 
 // StillAside returns those of the messages that are still set aside, by pos.
