@@ -101,6 +101,30 @@ func (s *scene) readRange(src relay.Ranger, from, to relay.Position, want int) {
 	}
 }
 
+// A crash gives the numbers in a position that was read and not saved to other transactions. Only the session that gave it tells.
+func TestARangeNeedsTheSessionThatGaveItsEnd(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	src := s.source(postgres.Config{})
+	if _, err := src.OpenRange(t.Context(), "", "3:3:", "wanted"); err == nil {
+		t.Error("a range began without a reader")
+	}
+	reader, err := src.Open(t.Context(), "")
+	s.must(err)
+	defer reader.Close()
+	s.publish("k", "one")
+	batch, err := reader.Read(t.Context(), relay.Budget{Messages: 10, Bytes: 1 << 20})
+	s.must(err)
+	s.readRange(src, "", batch.Position(1), 0)
+	if n := s.number(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'waybill' AND query LIKE '%waybill.session%'`); n != 1 {
+		t.Fatalf("%d sessions were ended", n)
+	}
+	if r, err := src.OpenRange(t.Context(), "", batch.Position(1), "wanted"); err == nil {
+		r.Close()
+		t.Error("a range began after the reader's session had ended")
+	}
+}
+
 // A takeover hears of the lanes from the index of what is held, however much is parked.
 func TestATakeoverDoesNotWalkOverParkedMessages(t *testing.T) {
 	t.Parallel()
