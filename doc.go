@@ -45,6 +45,13 @@
 // processes may run the same relay: one works, another takes over when it dies. Give the relay's Wake to Config.Wake when
 // both live in one process, and it looks at once instead of at its next poll.
 //
+// # Traces and metrics
+//
+// Config.Tracer lets a message carry the trace of the request that published it; relay.Config.Observer is told of every
+// send. Module telemetry implements both, for OpenTelemetry and Prometheus.
+//
+// # Duplicates
+//
 // Delivery is at least once: after a crash a message may come again, with the same ID. docs/guarantees.md says what is
 // promised, and what each promise needs.
 package waybill

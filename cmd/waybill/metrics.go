@@ -82,10 +82,30 @@ func (a *app) lookAtOutbox(ctx context.Context, source config.Source, relay stri
 	if err != nil {
 		return o, err
 	}
+	return outboxOf(found, bytes), nil
+}
+
+// outboxOf counts the topics that wait, too. Of these it is known since when they do, which is how old their oldest message is at least.
+func outboxOf(found look.Relay, bytes int64) telemetry.Outbox {
 	aside := found.Held + found.Parked
-	o = telemetry.Outbox{Pending: found.Estimate, Oldest: found.Oldest, TableBytes: &bytes, Parked: &aside}
-	if found.Pending != nil && *found.Pending == 0 {
-		o.Oldest = new(time.Duration)
+	o := telemetry.Outbox{TableBytes: &bytes, Parked: &aside}
+	if found.Pending == nil {
+		return o
 	}
-	return o, nil
+	pending, oldest := *found.Estimate, time.Duration(0)
+	if found.Oldest != nil {
+		oldest = *found.Oldest
+	}
+	for _, b := range found.Branches {
+		if b.Pending == nil {
+			return o
+		}
+		if *b.Pending > 0 {
+			pending, oldest = pending+*b.Pending, max(oldest, b.Since)
+		}
+	}
+	if o.Pending = &pending; pending == 0 || oldest > 0 { // a table without created_at has no ages
+		o.Oldest = &oldest
+	}
+	return o
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybillhq/waybill/cmd/waybill/internal/look"
 	"github.com/waybillhq/waybill/telemetry"
 )
 
@@ -75,5 +76,35 @@ func TestADatabaseIsAskedRarelyAndOldAnswersAreDropped(t *testing.T) {
 	}
 	if got, err := l.get(); err != nil || got.Pending != nil || asked != 2 {
 		t.Errorf("got %v, %v, asked %d times", got, err, asked)
+	}
+}
+
+func TestTopicsThatWaitCountAsPending(t *testing.T) {
+	t.Parallel()
+	some, none := 3, 0
+	age := 5 * time.Second
+	for name, c := range map[string]struct {
+		found           look.Relay
+		pending, oldest float64 // -1: unknown
+	}{
+		"unknown":           {look.Relay{}, -1, -1},
+		"nothing":           {look.Relay{Pending: &none, Estimate: &none}, 0, 0},
+		"no ages":           {look.Relay{Pending: &some, Estimate: &some}, 3, -1},
+		"a backlog":         {look.Relay{Pending: &some, Estimate: &some, Oldest: &age}, 3, 5},
+		"and a topic":       {look.Relay{Pending: &some, Estimate: &some, Oldest: &age, Branches: []look.Branch{{Pending: &some, Since: time.Minute}}}, 6, 60},
+		"an empty topic":    {look.Relay{Pending: &none, Estimate: &none, Branches: []look.Branch{{Pending: &none, Since: time.Minute}}}, 0, 0},
+		"an unknown branch": {look.Relay{Pending: &some, Estimate: &some, Oldest: &age, Branches: []look.Branch{{Since: time.Minute}}}, -1, -1},
+	} {
+		got := outboxOf(c.found, 1)
+		pending, oldest := -1.0, -1.0
+		if got.Pending != nil {
+			pending = float64(*got.Pending)
+		}
+		if got.Oldest != nil {
+			oldest = got.Oldest.Seconds()
+		}
+		if pending != c.pending || oldest != c.oldest {
+			t.Errorf("%s: pending %v, oldest %v, want %v and %v", name, pending, oldest, c.pending, c.oldest)
+		}
 	}
 }
