@@ -14,6 +14,7 @@ import (
 type core struct {
 	cfg      Config
 	maxBatch int
+	ranger   bool                    // the source can read a topic's part of the log again
 	ordered  bool                    // the sink keeps a key's order inside one Publish
 	wants    func(topic string) bool // of the topics that this relay publishes
 	rand     *rand.Rand
@@ -36,19 +37,22 @@ type core struct {
 	// One of each may be under way.
 	acquiring, opening, opened, renewing, reading, saving, loading, sending bool
 
-	win      []*entry // everything read and not yet behind the saved cursor, in log order
-	done     int      // so many of win, from its front, are done
-	savedTo  int      // so many of win are behind the position of the save under way
-	bytes    int
-	probed   bool // the quarter of the window that is kept for a probe is in use
+	window             // of the relay's own cursor
+	branches []*branch // topics that wait, by name
+	awake    *branch   // the one whose messages are tried
+	merging  bool      // nothing is read, so that the relay's cursor stands still while a branch comes to it
+	mergeBy  time.Duration
 	inflight int
 	ready    []*entry
+	weedy    bool // not all of ready is to be sent any more
 	lanes    map[string]*lane
-	waiting  laneHeap // lanes that wait for a moment
-	toLoad   []*lane  // held lanes whose stored messages are wanted
-	held     int      // lanes with messages in the parked table
-	loaded   int      // bytes in memory that came from there
+	waiting  laneHeap       // lanes that wait for a moment
+	toLoad   []*lane        // held lanes whose stored messages are wanted
+	held     int            // lanes with messages in the parked table
+	heldOf   map[string]int // the same by the topic that was refused
+	loaded   int            // bytes in memory that came from there
 
+	written   []Branch      // of the save under way
 	toSave    Save          // what the next save carries, but for the position
 	parking   []*entry      // the entries of toSave.Park
 	touched   []*lane       // the lanes of whose parked messages toSave changes something, once for each change
@@ -95,7 +99,8 @@ const (
 
 func newCore(cfg Config, maxBatch int, rnd *rand.Rand) *core {
 	_, ordered := cfg.Sink.(OrderedBatch)
-	return &core{cfg: cfg, maxBatch: maxBatch, ordered: ordered, wants: TopicMatcher(cfg.Topics), rand: rnd, lanes: map[string]*lane{}}
+	_, ranger := cfg.Source.(Ranger)
+	return &core{cfg: cfg, maxBatch: maxBatch, ordered: ordered, ranger: ranger, wants: TopicMatcher(cfg.Topics), rand: rnd, lanes: map[string]*lane{}}
 }
 
 func (c *core) step(now time.Duration, ev event) []action {
@@ -134,6 +139,10 @@ func (c *core) step(now time.Duration, ev event) []action {
 		c.onSaved(ev)
 	case evHeld:
 		c.onHeld(ev)
+	case evRangeOpened:
+		c.onRangeOpened(ev)
+	case evRange:
+		c.onRange(ev)
 	}
 	c.advance()
 	return c.out
@@ -157,6 +166,7 @@ func (c *core) advance() {
 		if c.opened {
 			c.wakeLanes()
 			c.load()
+			c.tendBranches()
 			c.dispatch()
 			c.save(false)
 			c.read()
@@ -191,10 +201,11 @@ func (c *core) onAcquired(ev evAcquired) {
 
 func (c *core) startTenure(t Tenure) {
 	c.phase, c.opening = running, true
-	c.win, c.done, c.savedTo, c.bytes, c.inflight, c.ready = nil, 0, 0, 0, 0, nil
-	c.lanes, c.waiting, c.toLoad, c.held = map[string]*lane{}, nil, nil, 0
+	c.window, c.inflight, c.ready = window{limit: c.cfg.Window, limitBytes: c.cfg.WindowBytes, saved: t.Position}, 0, nil
+	c.lanes, c.waiting, c.toLoad, c.held, c.heldOf = map[string]*lane{}, nil, nil, 0, map[string]int{}
 	c.toSave, c.parking, c.touched, c.unsaved, c.finalSave, c.loaded = Save{}, nil, nil, nil, false, 0
-	c.streak, c.savePause, c.fillBy, c.probed = 0, 0, 0, false
+	c.streak, c.savePause, c.fillBy = 0, 0, 0
+	c.startBranches(t.Branches)
 	if c.broken != bugHeldForgotten {
 		for _, stored := range t.Held {
 			if stored == "" { // a row that somebody made by hand
@@ -259,7 +270,7 @@ func (c *core) advanceDrain() {
 	if c.clean() {
 		c.renew()
 	}
-	if c.fillGaps() || c.opening || c.renewing || c.reading || c.saving || c.loading || c.sending || c.inflight > 0 {
+	if c.fillGaps() || c.opening || c.renewing || c.reading || c.saving || c.loading || c.sending || c.inflight > 0 || c.awake != nil && c.awake.busy {
 		return
 	}
 	if (c.clean() || c.end == endHalt) && c.opened && !c.finalSave {
@@ -267,6 +278,9 @@ func (c *core) advanceDrain() {
 		if c.save(true) {
 			return
 		}
+	}
+	if c.awake != nil && c.awake.open {
+		c.do(actCloseRange{})
 	}
 	c.opened = false
 	c.do(actClose{})
@@ -325,6 +339,7 @@ func (c *core) deadline() time.Duration {
 		if len(c.waiting) > 0 {
 			soonest(c.waiting[0].until)
 		}
+		soonest(c.branchDue())
 		if len(c.ready) > 0 && c.streak >= gateAfter {
 			soonest(c.probeAt)
 		}

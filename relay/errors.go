@@ -9,6 +9,9 @@ import (
 // ErrLost is returned by a Store when another owner has taken the relay.
 var ErrLost = errors.New("waybill: WB5001 the relay has a newer owner")
 
+// ErrNotYet is returned by [Ranger.OpenRange] when the range would end before it begins.
+var ErrNotYet = errors.New("waybill: WB5008 the reader has not yet come to where the branch stands")
+
 // HeldError is returned by [Store.Acquire] when another owner is alive.
 type HeldError struct {
 	Owner string

@@ -11,6 +11,9 @@ const (
 	bugHeldForgotten     bug = "held keys forgotten by a new owner"
 	bugHoldPinsWindow    bug = "hold that pins the window"
 	bugTemporaryPins     bug = "a temporary key that pins the window"
+	bugBranchForgotten   bug = "branches forgotten by a new owner"
+	bugMergedEarly       bug = "a branch merged before it has come to the cursor"
+	bugBranchTooFar      bug = "a branch that begins at the newest position"
 )
 
 // What may happen.
@@ -37,6 +40,11 @@ type (
 	evSaved     struct {
 		took time.Duration
 		err  error
+	}
+	evRangeOpened struct{ err error }
+	evRange       struct {
+		batch Batch
+		err   error // io.EOF: that was all
 	}
 	evHeld struct {
 		rows []Parked
@@ -75,8 +83,14 @@ type (
 		lane  string
 		limit int
 	}
-	actQuitRead struct{} // end the Read under way
-	actClose    struct{} // close the reader
-	actRelease  struct{ lease Lease }
-	actDone     struct{ err error }
+	actOpenRange struct {
+		topic    string
+		from, to Position
+	}
+	actReadRange  struct{ budget Budget }
+	actCloseRange struct{}
+	actQuitRead   struct{} // end the Read under way
+	actClose      struct{} // close the reader
+	actRelease    struct{ lease Lease }
+	actDone       struct{ err error }
 )

@@ -3,7 +3,6 @@ package relay
 import (
 	"container/heap"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 )
@@ -23,6 +22,7 @@ type lane struct {
 	tries   int // failures in a row
 	asides  int // how often in a row it was set aside: an outage before that must not lengthen the wait
 	failing time.Duration
+	topic   string        // the one that was refused, while the lane is held
 	since   uint64        // how many messages had been published when it began to fail
 	sent    time.Duration // when its first message was last given to the sink
 	others  bool          // before that, while it failed, the broker had answered somebody since the time before
@@ -94,6 +94,7 @@ func (c *core) dispatch() {
 		}
 		limit = 1
 	}
+	c.weed()
 	n := min(len(c.ready), limit)
 	if n == 0 || c.sending || c.now+c.cfg.SendTimeout > c.until {
 		return
@@ -124,6 +125,23 @@ func (c *core) dispatch() {
 	c.do(actSend{entries, c.now + c.cfg.SendTimeout})
 }
 
+// weed takes out of what is ready what a branch has taken over meanwhile.
+func (c *core) weed() {
+	if !c.weedy {
+		return
+	}
+	c.weedy = false
+	list := c.ready
+	c.ready = nil
+	for _, e := range list {
+		if e.state == queued {
+			c.ready = append(c.ready, e)
+		} else if e.lane != nil {
+			c.next(e.lane)
+		}
+	}
+}
+
 // followers are messages that may go with the first one of a lane in one Publish, at most so many: a run of its topic.
 func (c *core) followers(l *lane, most int) []*entry {
 	for _, e := range l.queue[1:min(len(l.queue), most+1)] {
@@ -150,12 +168,16 @@ func (c *core) onConfirmed(e *entry, err error) {
 			c.drain(endLost, err)
 		}
 	}
+	if err != nil && e.of == &c.window && c.branch(e.msg.Topic) != nil { // it was under way when the branch began, which reads it again
+		e.state = finished
+		c.lowWater()
+	}
 	switch l := e.lane; {
 	case l != nil:
 		if l.flying--; l.flying == 0 {
 			c.land(l)
 		}
-	case err != nil: // no key: from now on it waits in a lane of its own
+	case e.state == queued: // no key: from now on it waits in a lane of its own
 		l = &lane{name: loneName(e), queue: []*entry{e}, sent: c.now}
 		c.lanes[l.name], e.lane = l, l
 		c.onFailed(l)
@@ -164,9 +186,7 @@ func (c *core) onConfirmed(e *entry, err error) {
 
 // land looks at a lane when all of it that was in flight has its outcome.
 func (c *core) land(l *lane) {
-	for len(l.queue) > 0 && l.queue[0].state == finished {
-		c.pop(l)
-	}
+	c.strip(l)
 	if len(l.queue) > 0 && l.queue[0].err != nil {
 		c.onFailed(l)
 	} else {
@@ -190,7 +210,7 @@ func (c *core) onFailed(l *lane) {
 	case rejected:
 		c.onRejected(l, e, err)
 	case topic:
-		c.setAside(l, err, false)
+		c.onNoTopic(l, e, err)
 	default:
 		c.streak++
 		c.probeAt = c.now + c.backoff(c.streak-gateAfter, 2*time.Second)
@@ -201,7 +221,7 @@ func (c *core) onFailed(l *lane) {
 			} else {
 				c.fillBy = 0
 			}
-		} else if l.others && (stuck >= c.cfg.StuckAfter || stuck >= c.cfg.SendTimeout && c.full()) {
+		} else if l.others && (stuck >= c.cfg.StuckAfter || stuck >= c.cfg.SendTimeout && (c.full() || c.awake != nil && c.awake.full())) {
 			c.setAside(l, err, false)
 		} else if l.stage == laneReleasing && c.crowded() && len(c.toLoad) > 0 { // others cannot show whether they get through
 			c.setAside(l, err, false)
@@ -231,8 +251,20 @@ func (c *core) onPublished(e *entry) {
 	if l := e.lane; l != nil {
 		l.tries, l.asides, l.failing = 0, 0, 0
 	}
-	if len(c.win) > c.done && c.win[c.done] == e {
-		c.lowWater()
+	if w := e.of; w != nil {
+		if c.awake != nil && w == &c.awake.window {
+			c.awake.answers, c.awake.tries = true, 0
+		}
+		if len(w.win) > w.done && w.win[w.done] == e {
+			w.lowWater()
+		}
+	}
+}
+
+// strip takes what is over from the front of a lane.
+func (c *core) strip(l *lane) {
+	for len(l.queue) > 0 && (l.queue[0].state == finished || l.queue[0].state == dropped) {
+		c.pop(l)
 	}
 }
 
@@ -250,101 +282,19 @@ func (c *core) pop(l *lane) {
 
 // next lets the first message of a lane go.
 func (c *core) next(l *lane) {
+	c.strip(l)
 	if l.stage == laneReleasing && l.rows == 0 {
 		if l.more {
 			c.gather(l)
 			return
 		}
-		l.stage = laneFlowing
-		c.held--
+		c.unhold(l)
 	}
 	if len(l.queue) > 0 {
 		c.ready = append(c.ready, l.queue[0])
 	} else {
 		delete(c.lanes, l.name)
 	}
-}
-
-func (c *core) onRejected(l *lane, e *entry, err error) {
-	switch {
-	case c.cfg.OnRejected == Stop:
-		c.drain(endHalt, fmt.Errorf("waybill: WB5004 relay %q stops: the broker rejected message %q of topic %q (pos %d): %w. Try: correct the message or the broker, or set on_rejected: hold",
-			c.cfg.Name, e.msg.ID, e.msg.Topic, e.msg.Pos, err))
-	case c.cfg.OnRejected == Park && e.row == nil:
-		c.asideErr = err.Error()
-		c.park(e, Parked{State: StateParked, Attempts: 1, Error: shorten(err)})
-		c.pop(l)
-		c.next(l)
-	default:
-		c.setAside(l, err, true)
-	}
-}
-
-// alone tells that l fails and that others got through meanwhile.
-func (c *core) alone(l *lane) bool { return l.tries > 0 && c.publishedN > l.since }
-
-// setAside moves a lane's messages to the parked table, where they wait in order for the next try, so that they do not
-// keep the window from moving. attempt tells whether the first of them was refused, not only out of reach.
-func (c *core) setAside(l *lane, err error, attempt bool) {
-	c.asideErr = err.Error()
-	count := 0
-	if attempt {
-		count = 1
-	}
-	for i, e := range l.queue {
-		reason := ""
-		if i == 0 {
-			reason = shorten(err)
-		}
-		if e.row != nil {
-			c.loaded -= sizeOf(e.msg)
-		}
-		switch {
-		case e.state == aside:
-		case e.row == nil:
-			c.park(e, Parked{State: StateHeld, Attempts: count, Error: reason})
-		case i == 0:
-			e.row.Attempts += count
-			e.row.Error = reason
-			c.toSave.Retried = append(c.toSave.Retried, *e.row)
-			c.touch(l)
-		}
-		count = 0
-	}
-	if l.stage == laneFlowing {
-		c.held++
-	}
-	l.queue, l.rows, l.stage, l.takes = nil, 0, laneHeld, 1
-	if c.held > c.cfg.MaxHeld {
-		c.drain(endHalt, fmt.Errorf("waybill: WB5005 relay %q stops: more than %d keys are set aside; the newest reason: %w. Try: repair the cause, then start the relay again: it goes on where it is, and nothing is lost",
-			c.cfg.Name, c.cfg.MaxHeld, err))
-		return
-	}
-	l.asides++
-	c.wait(l, c.now+c.backoff(l.asides+6, 5*time.Minute)) // from about a second on
-}
-
-func (c *core) park(e *entry, p Parked) {
-	p.Message = *e.msg
-	p.Lane = "#" + strconv.FormatInt(e.msg.Pos, 10)
-	if e.lane != nil {
-		p.Lane = e.lane.stored()
-		c.touch(e.lane)
-	}
-	if p.State == StateParked {
-		c.parkedN++
-	} else {
-		c.heldN++
-	}
-	e.state = aside
-	c.toSave.Park = append(c.toSave.Park, p)
-	c.parking = append(c.parking, e)
-}
-
-// touch notes that the next save changes something of l in the parked table.
-func (c *core) touch(l *lane) {
-	l.unsaved++
-	c.touched = append(c.touched, l)
 }
 
 // wakeLanes lets lanes go whose back-off is over.
@@ -354,65 +304,9 @@ func (c *core) wakeLanes() {
 		if l.stage == laneHeld {
 			c.gather(l)
 		} else {
-			c.ready = append(c.ready, l.queue[0])
+			c.next(l)
 		}
 	}
-}
-
-func (c *core) gather(l *lane) {
-	l.stage = laneGathering
-	c.toLoad = append(c.toLoad, l)
-}
-
-// loadLimit is how many parked messages of a lane are taken into memory at once.
-const loadLimit = 100
-
-// load asks for the parked messages of the first gathering lane, once the table shows all that became of them, and if
-// there is room: they are no part of the window.
-func (c *core) load() {
-	if c.loading || len(c.toLoad) == 0 || c.toLoad[0].unsaved > 0 || c.crowded() {
-		return
-	}
-	c.loading = true
-	l := c.toLoad[0]
-	l.takes = max(l.takes, 1)
-	c.do(actLoad{c.lease, l.stored(), l.takes})
-}
-
-// crowded tells that the messages loaded from the parked table leave no room for more.
-func (c *core) crowded() bool { return c.loaded > c.cfg.WindowBytes/4 }
-
-func (c *core) onHeld(ev evHeld) {
-	c.loading = false
-	if c.phase != running || !c.check(ev.err) {
-		return
-	}
-	l := c.toLoad[0]
-	c.toLoad = c.toLoad[1:]
-	l.more = len(ev.rows) == l.takes
-	if l.more { // what came meanwhile belongs behind those that are still in the table
-		for _, e := range l.queue {
-			c.park(e, Parked{State: StateHeld})
-		}
-		l.queue = nil
-	}
-	front := make([]*entry, len(ev.rows), len(ev.rows)+len(l.queue))
-	for i := range ev.rows {
-		c.loaded += sizeOf(&ev.rows[i].Message)
-		front[i] = &entry{msg: &ev.rows[i].Message, row: &ev.rows[i], lane: l}
-	}
-	l.queue, l.rows, l.stage = append(front, l.queue...), len(front), laneReleasing
-	c.next(l)
-}
-
-// shorten keeps an error's text within what the parked table holds.
-func shorten(err error) string {
-	var c *classError
-	if errors.As(err, &c) {
-		err = c.err
-	}
-	text := err.Error()
-	return text[:min(len(text), 512)]
 }
 
 // laneHeap orders lanes by the moment they wait for, then by name, so that a run can be repeated exactly.

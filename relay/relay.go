@@ -47,6 +47,7 @@ type Status struct {
 	Window      int       // messages read and not yet behind the saved cursor
 	InFlight    int       // messages given to the sink and not yet confirmed
 	HeldLanes   int       // lanes set aside
+	Branches    []string  // topics that wait, each with a cursor of its own
 	LastError   string    // the newest error of source, store or sink; empty since the sink or the source answered well again
 	LastSuccess time.Time // when the sink last confirmed a message
 	Outage      bool      // the sink confirms nothing at the moment
@@ -89,6 +90,7 @@ type shell struct {
 	confirms []confirmation
 
 	reader   Reader
+	ranged   Reader // of the branch that is awake
 	quitRead context.CancelFunc
 
 	result   error
@@ -170,6 +172,19 @@ func (s *shell) do(a action) {
 			batch, err := s.reader.Read(ctx, a.budget)
 			s.events <- evRead{batch, err}
 		}()
+	case actOpenRange:
+		s.async(func(ctx context.Context) event {
+			var err error
+			s.ranged, err = s.cfg.Source.(Ranger).OpenRange(ctx, a.from, a.to, a.topic)
+			return evRangeOpened{err}
+		})
+	case actReadRange:
+		s.async(func(ctx context.Context) event {
+			batch, err := s.ranged.Read(ctx, a.budget)
+			return evRange{batch, err}
+		})
+	case actCloseRange:
+		s.close(s.ranged)
 	case actQuitRead:
 		s.quitRead()
 	case actSend:
@@ -188,9 +203,7 @@ func (s *shell) do(a action) {
 	case actClose:
 		s.relay.waker.Store(nil)
 		if s.reader != nil {
-			if err := s.reader.Close(); err != nil {
-				s.cfg.Logger.Debug("closing the reader", "relay", s.cfg.Name, "error", err)
-			}
+			s.close(s.reader)
 			s.reader = nil
 		}
 	case actRelease:
@@ -201,6 +214,12 @@ func (s *shell) do(a action) {
 		}
 	case actDone:
 		s.result, s.finished = a.err, true
+	}
+}
+
+func (s *shell) close(r Reader) {
+	if err := r.Close(); err != nil {
+		s.cfg.Logger.Debug("closing the reader", "relay", s.cfg.Name, "error", err)
 	}
 }
 

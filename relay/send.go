@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -19,14 +20,22 @@ type sending struct {
 	left int
 }
 
+var errBehind = errors.New("waybill: an earlier message of the key was not published")
+
 // send runs one Publish. Whatever the sink does, each message gets exactly one outcome.
 func (s *shell) send(a actSend) {
 	messages := make([]*Message, 0, len(a.entries))
 	var bad []confirmation
 	entries := a.entries[:0:0]
+	spoilt := map[*lane]bool{}
 	for _, e := range a.entries {
 		if err := sendable(e.msg); err != nil {
 			bad = append(bad, confirmation{e, Rejected(err)})
+			spoilt[e.lane] = e.lane != nil
+			continue
+		}
+		if spoilt[e.lane] {
+			bad = append(bad, confirmation{e, errBehind})
 			continue
 		}
 		messages, entries = append(messages, e.msg), append(entries, e)

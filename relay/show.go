@@ -7,11 +7,12 @@ import (
 
 // logState is what was last said, so that a change is said once and not at every step, and an alarm at most every ten seconds.
 type logState struct {
-	state  string
-	err    string
-	held   int
-	parked uint64
-	at     map[string]time.Time // by alarm
+	state    string
+	err      string
+	held     int
+	branches int
+	parked   uint64
+	at       map[string]time.Time // by alarm
 }
 
 const alarmPace = 10 * time.Second
@@ -36,6 +37,9 @@ func (s *shell) show() {
 		InFlight: c.inflight, HeldLanes: c.held, Retried: c.retriedN, SetAside: c.heldN, Parked: c.parkedN, Skipped: c.skippedN,
 		LastError: c.lastErr, Outage: c.streak >= gateAfter,
 	}
+	for _, b := range c.branches {
+		st.Branches = append(st.Branches, b.topic)
+	}
 	if c.everSuccess {
 		st.LastSuccess = s.start.Add(c.confirmed)
 	}
@@ -51,6 +55,14 @@ func (s *shell) show() {
 	case st.HeldLanes == 0 && said.held > 0:
 		said.held = 0
 		s.log().Info("no key is set aside any more")
+	}
+	switch n := len(st.Branches); {
+	case n > said.branches && said.due("branches"):
+		said.branches = n
+		s.log().Warn("topics wait, each with a cursor of its own; the others flow on, without order between the two", "topics", st.Branches[:min(n, 10)], "count", n, "error", c.asideErr)
+	case n == 0 && said.branches > 0:
+		said.branches = 0
+		s.log().Info("no topic waits any more")
 	}
 	if c.parkedN > said.parked && said.due("parked") {
 		said.parked = c.parkedN

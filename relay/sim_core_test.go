@@ -12,6 +12,9 @@ type SimShell interface {
 	Renew(lease Lease, sent time.Duration)
 	Read(b Budget)
 	QuitRead()
+	OpenRange(topic string, from, to Position)
+	ReadRange(b Budget)
+	CloseRange()
 	Send(messages []*Message, until time.Duration, confirm func(i int, err error))
 	Save(lease Lease, s Save)
 	Load(lease Lease, lane string, limit int)
@@ -44,8 +47,10 @@ func (s *SimCore) Opened(now time.Duration, err error) { s.step(now, evOpened{er
 func (s *SimCore) Renewed(now, sent time.Duration, err error) {
 	s.step(now, evRenewed{sent: sent, err: err})
 }
-func (s *SimCore) Read(now time.Duration, b Batch, err error) { s.step(now, evRead{b, err}) }
-func (s *SimCore) Saved(now, took time.Duration, err error)   { s.step(now, evSaved{took, err}) }
+func (s *SimCore) Read(now time.Duration, b Batch, err error)  { s.step(now, evRead{b, err}) }
+func (s *SimCore) RangeOpened(now time.Duration, err error)    { s.step(now, evRangeOpened{err}) }
+func (s *SimCore) Range(now time.Duration, b Batch, err error) { s.step(now, evRange{b, err}) }
+func (s *SimCore) Saved(now, took time.Duration, err error)    { s.step(now, evSaved{took, err}) }
 func (s *SimCore) Held(now time.Duration, rows []Parked, err error) {
 	s.step(now, evHeld{rows, err})
 }
@@ -72,6 +77,12 @@ func (s *SimCore) step(now time.Duration, ev event) {
 			s.shell.Read(a.budget)
 		case actQuitRead:
 			s.shell.QuitRead()
+		case actOpenRange:
+			s.shell.OpenRange(a.topic, a.from, a.to)
+		case actReadRange:
+			s.shell.ReadRange(a.budget)
+		case actCloseRange:
+			s.shell.CloseRange()
 		case actSend:
 			messages := make([]*Message, len(a.entries))
 			for i, e := range a.entries {

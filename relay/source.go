@@ -76,8 +76,8 @@ type Waker interface{ Wake() }
 // Ranger is a Source that can read a part of its log once more. With it a topic that is missing waits as a [Branch]; without it
 // each of its messages is set aside by copy.
 type Ranger interface {
-	// OpenRange reads the messages of one topic behind from and not behind to, beside the open Reader. Both are positions that a
-	// Batch of this source gave and that were saved, and to is the later; an empty from is the beginning of the log.
-	// At the end Read returns [io.EOF]; then to is reached.
+	// OpenRange reads the messages of one topic behind from and not behind to, beside the open Reader, which gave to; from was
+	// saved, or is empty for the beginning of the log. At the end Read returns [io.EOF]; then to is reached. It returns
+	// [ErrNotYet] when to is not behind from: a Reader that began anew has to come there first.
 	OpenRange(ctx context.Context, from, to Position, topic string) (Reader, error)
 }

@@ -6,14 +6,28 @@ import (
 	"time"
 )
 
+// window is everything read from one place of the log and not yet behind the position that is saved for it.
+type window struct {
+	limit      int // messages in it
+	limitBytes int
+
+	win     []*entry // in log order
+	done    int      // so many of win, from its front, are done
+	savedTo int      // so many of win are behind the position of the save under way
+	bytes   int
+	saved   Position // everything up to here is done for good
+	saving  Position // the same once the save under way is
+}
+
 // entry is one message in memory: of the window, or loaded from the parked table.
 type entry struct {
 	msg   *Message
 	batch *Batch
 	n     int // batch.Position(n) lies just behind this entry
 	row   *Parked
-	lane  *lane // nil: no key
-	err   error // of the last send
+	of    *window // nil: of the parked table
+	lane  *lane   // nil: no key
+	err   error   // of the last send
 	state entryState
 	gap   bool // to be sent although the relay is stopping
 }
@@ -25,6 +39,7 @@ const (
 	inFlight
 	aside // to be parked by the next save
 	finished
+	dropped // read again later
 )
 
 // overhead is what a message costs in memory besides its bytes, roughly.
@@ -38,34 +53,42 @@ func sizeOf(m *Message) int {
 	return n
 }
 
-// read asks for more when a quarter of the window is free, so that reads come in pages and not in crumbs. One more quarter is
-// kept for the moment at which one key pins the window: only messages behind it tell whether others get through.
+// read asks for more.
 func (c *core) read() {
-	budget := Budget{Messages: c.page(), Bytes: max(c.cfg.WindowBytes-c.bytes, 1)}
-	switch {
-	case c.reading || c.full() && (c.probed || !c.pinned()):
+	if c.reading || c.merging {
 		return
-	case c.full():
-		c.probed = true
-		budget = Budget{Messages: min(c.page(), c.cfg.Window-len(c.win)), Bytes: max(c.cfg.WindowBytes/4, 1)}
 	}
-	c.reading = true
-	c.do(actRead{budget})
+	if budget, ok := c.room(&c.window); ok {
+		c.reading = true
+		c.do(actRead{budget})
+	}
 }
 
-func (c *core) page() int { return max(c.cfg.Window/4, 1) }
+// room tells how much more to read: when a quarter of the window is free, so that reads come in pages and not in crumbs. One
+// more quarter is kept for the moment at which one key pins the window: only messages behind it tell whether others get through.
+func (c *core) room(w *window) (budget Budget, ok bool) {
+	switch {
+	case !w.full():
+		return Budget{Messages: w.page(), Bytes: max(w.limitBytes-w.bytes, 1)}, true
+	case c.pinned(w):
+		return Budget{Messages: min(w.page(), w.limit-len(w.win)), Bytes: max(w.limitBytes/4, 1)}, true
+	}
+	return Budget{}, false
+}
+
+func (w *window) page() int { return max(w.limit/4, 1) }
 
 // full tells that nothing more is read, but for a probe.
-func (c *core) full() bool {
-	return c.cfg.Window-len(c.win) < min(2*c.page(), c.cfg.Window) || c.bytes > c.cfg.WindowBytes*3/4
+func (w *window) full() bool {
+	return w.limit-len(w.win) < min(2*w.page(), w.limit) || w.bytes > w.limitBytes*3/4
 }
 
 // pinned tells whether the first message that is not done has failed for long, and there is room to see how others do.
-func (c *core) pinned() bool {
-	if c.done == len(c.win) || len(c.win) >= c.cfg.Window || c.broken == bugTemporaryPins {
+func (c *core) pinned(w *window) bool {
+	if w.done == len(w.win) || len(w.win) >= w.limit || c.broken == bugTemporaryPins {
 		return false
 	}
-	l := c.win[c.done].lane
+	l := w.win[w.done].lane
 	return l != nil && l.failing > 0 && c.now-l.failing >= c.cfg.SendTimeout
 }
 
@@ -77,41 +100,86 @@ func (c *core) onRead(ev evRead) {
 	batch := &ev.batch
 	if len(batch.Messages) == 0 { // only the position moved
 		c.pass(batch, 0)
-		c.probed = false
+		c.lowWater()
+		return
 	}
+	c.take(&c.window, batch, func(topic string) bool {
+		if !c.wants(topic) {
+			c.skippedN++
+			return false
+		}
+		return c.branch(topic) == nil
+	})
+}
+
+// take puts the messages of wanted topics into a window and into their lanes.
+func (c *core) take(w *window, batch *Batch, wants func(topic string) bool) {
 	entries := make([]entry, len(batch.Messages))
 	for i := range entries {
 		m := &batch.Messages[i]
-		if !c.wants(m.Topic) {
-			c.skippedN++
+		if !wants(m.Topic) {
 			m.Payload, m.Headers = nil, nil // the batch lives on
-			c.pass(batch, i+1)
+			w.pass(batch, i+1)
 			continue
 		}
 		e := &entries[i]
-		e.msg, e.batch, e.n = m, batch, i+1
-		c.win = append(c.win, e)
-		c.bytes += sizeOf(e.msg)
+		e.msg, e.batch, e.n, e.of = m, batch, i+1, w
+		w.win = append(w.win, e)
+		w.bytes += sizeOf(e.msg)
 		c.push(e)
 	}
-	c.lowWater()
+	w.lowWater()
 }
 
-// pass moves the position behind what this relay does not publish. It takes no room in the window, or an idle log and another
+// pass moves the position behind what is not published from here. It takes no room in the window, or an idle log and another
 // relay's messages would fill it behind a message that fails.
-func (c *core) pass(batch *Batch, n int) {
-	if last := len(c.win) - 1; last >= c.savedTo {
-		c.win[last].batch, c.win[last].n = batch, n
+func (w *window) pass(batch *Batch, n int) {
+	if last := len(w.win) - 1; last >= w.savedTo {
+		w.win[last].batch, w.win[last].n = batch, n
 	} else {
-		c.win = append(c.win, &entry{batch: batch, n: n, state: finished})
+		w.win = append(w.win, &entry{batch: batch, n: n, state: finished})
 	}
 }
 
-func (c *core) lowWater() {
-	for c.done < len(c.win) && c.win[c.done].state == finished {
-		c.done++
-		c.probed = false
+func (w *window) lowWater() {
+	for w.done < len(w.win) && w.win[w.done].state == finished {
+		w.done++
 	}
+}
+
+// progress returns the position to save, empty when there is no news.
+func (w *window) progress() Position {
+	w.lowWater()
+	w.savedTo, w.saving = w.done, ""
+	if w.done > 0 {
+		last := w.win[w.done-1]
+		w.saving = last.batch.Position(last.n)
+	}
+	return w.saving
+}
+
+// readTo is the position behind everything in the window.
+func (w *window) readTo() Position {
+	if n := len(w.win) - 1; n >= 0 {
+		return w.win[n].batch.Position(w.win[n].n)
+	}
+	return w.saved
+}
+
+// trim lets go of what is behind the position that was saved.
+func (w *window) trim() {
+	if w.saving != "" {
+		w.saved = w.saving
+	}
+	for _, e := range w.win[:w.savedTo] {
+		if e.msg != nil {
+			w.bytes -= sizeOf(e.msg)
+		}
+	}
+	clear(w.win[:w.savedTo])
+	w.win = w.win[w.savedTo:]
+	w.done -= w.savedTo
+	w.savedTo = 0
 }
 
 // The pace of saves: the cursor row bloats when it is written often while an old snapshot is held anywhere, so a save that
@@ -122,11 +190,12 @@ const (
 )
 
 func (c *core) dirty() bool {
-	return c.done > 0 || len(c.toSave.Park)+len(c.toSave.Retried)+len(c.toSave.Unpark)+len(c.toSave.Published) > 0
+	s := &c.toSave
+	return c.done > 0 || c.awake != nil && c.awake.done > 0 || len(s.Park)+len(s.Retried)+len(s.Unpark)+len(s.Published)+len(s.Branches)+len(s.Merged) > 0
 }
 
 func (c *core) saveDue() time.Duration {
-	if c.full() && c.done >= c.page() || len(c.win) >= (c.cfg.Window*3+3)/4 || c.bytes > c.cfg.WindowBytes/2 { // reading waits for it
+	if c.merging || c.crammed() || c.full() && c.done >= c.page() || len(c.win) >= (c.limit*3+3)/4 || c.bytes > c.limitBytes/2 { // reading waits for it
 		return c.savedAt
 	}
 	return c.savedAt + max(c.savePause, savePace)
@@ -145,13 +214,10 @@ func (c *core) save(final bool) bool {
 	}
 	c.toSave, c.parking = Save{}, nil
 	c.unsaved, c.touched = c.touched, nil
-	c.lowWater()
-	if c.done > 0 {
-		last := c.win[c.done-1]
-		s.Position = last.batch.Position(last.n)
-	}
+	s.Position = c.progress()
+	c.saveBranches(&s)
 	s.Durable = final
-	c.savedTo, c.savedAt, c.saving = c.done, c.now, true
+	c.savedAt, c.saving = c.now, true
 	c.do(actSave{c.lease, s})
 	return true
 }
@@ -162,15 +228,8 @@ func (c *core) onSaved(ev evSaved) {
 		return
 	}
 	c.savePause = min(50*ev.took, savePaceMost)
-	for _, e := range c.win[:c.savedTo] {
-		if e.msg != nil {
-			c.bytes -= sizeOf(e.msg)
-		}
-	}
-	clear(c.win[:c.savedTo])
-	c.win = c.win[c.savedTo:]
-	c.done -= c.savedTo
-	c.savedTo = 0
+	c.trim()
+	c.branchesSaved()
 	for _, l := range c.unsaved {
 		l.unsaved--
 	}
@@ -180,12 +239,19 @@ func (c *core) onSaved(ev evSaved) {
 // findGaps prepares a clean stop, which leaves nothing confirmed behind the saved cursor: what stands in the window before the
 // last message that was sent is sent too, or set aside where its lane already is, or fails alone.
 func (c *core) findGaps() {
-	last := len(c.win)
-	for last > c.done && c.win[last-1].state == queued {
+	c.fillBy = c.now + c.cfg.Lease
+	c.findGapsOf(&c.window)
+	if c.awake != nil {
+		c.findGapsOf(&c.awake.window)
+	}
+}
+
+func (c *core) findGapsOf(w *window) {
+	last := len(w.win)
+	for last > w.done && w.win[last-1].state == queued {
 		last--
 	}
-	c.fillBy = c.now + c.cfg.Lease
-	for _, e := range c.win[c.done:last] {
+	for _, e := range w.win[w.done:last] {
 		switch l := e.lane; {
 		case e.state != queued:
 		case l != nil && c.alone(l) && l.queue[0].state == queued:

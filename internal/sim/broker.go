@@ -24,6 +24,12 @@ type orderedSink struct{ relay.Sink }
 
 func (orderedSink) OrderedBatch() {}
 
+// rangerSource tells the core that a part of the log can be read again.
+type rangerSource struct {
+	relay.Source
+	relay.Ranger
+}
+
 // broker stores what arrives, in the order of arrival.
 type broker struct {
 	w        *world
@@ -139,6 +145,9 @@ func (b *broker) take(s *sending, i int) (stored, silent bool, answer error) {
 		}
 		if relay.IsRejected(answer) {
 			m.rejections++
+		}
+		if relay.IsTopic(answer) && w.ranger {
+			w.branched[m.Topic] = true
 		}
 	}
 	w.log("broker", "does not take", 0, m.ID+" "+m.Key+": "+answer.Error())

@@ -13,6 +13,9 @@ const (
 	HeldForgotten     Bug = "held keys forgotten by a new owner"
 	HoldPinsWindow    Bug = "hold that pins the window"
 	TemporaryPins     Bug = "a temporary key that pins the window"
+	BranchForgotten   Bug = "branches forgotten by a new owner"
+	MergedEarly       Bug = "a branch merged before it has come to the cursor"
+	BranchTooFar      Bug = "a branch that begins at the newest position"
 
 	// These are other readers, sessions, stores and sinks.
 	IDAboveLast       Bug = "id > last"
@@ -31,7 +34,7 @@ const (
 
 // Bugs are all of them.
 var Bugs = slices.Concat(
-	[]Bug{MarkBeforeConfirm, TwoInFlight, HeldForgotten, HoldPinsWindow, TemporaryPins},
+	[]Bug{MarkBeforeConfirm, TwoInFlight, HeldForgotten, HoldPinsWindow, TemporaryPins, BranchForgotten, MergedEarly, BranchTooFar},
 	[]Bug{IDAboveLast, XidOrder, CursorKept, SentBeforeDurable, MovedWhenRead, GuardBySubquery, NoEpoch},
 	[]Bug{OutageCounts, ReadTwice, StopWithoutSave, TombstoneLost, BatchNotOrdered},
 )

@@ -42,6 +42,9 @@ func (w *world) checkParks(s relay.Save) {
 func (w *world) succeed(p *proc) {
 	if w.owner != nil && !w.clean {
 		w.mayRepeat += w.cfg.Window + len(w.db.tables.parked)
+		if len(w.db.tables.branches) > 0 {
+			w.mayRepeat += w.cfg.Window
+		}
 	}
 	w.owner, w.clean = p, false
 	w.news++
@@ -68,7 +71,8 @@ func (w *world) flows() bool {
 	if w.writers > 0 {
 		return false
 	}
-	if o := w.owner; o != nil && w.now < w.broker.stuckUntil && o.blind && w.now > o.readAt+time.Minute {
+	blind := func(l look) bool { return l.blind && w.now > l.at+time.Minute }
+	if o := w.owner; o != nil && w.now < w.broker.stuckUntil && slices.ContainsFunc(o.looks[:], blind) {
 		return true // the window is full of the one key that does not get through: nothing tells that from an outage
 	}
 	blocked := make(map[string]bool)
@@ -77,6 +81,9 @@ func (w *world) flows() bool {
 			continue
 		}
 		state := w.aside(m)
+		if w.ranger && state == "" && relay.IsTopic(w.broker.refuses(m)) {
+			continue // it waits as a branch, and nothing waits for it
+		}
 		switch {
 		case w.broker.refuses(m) != nil && (m.copies == 0 || state == relay.StateHeld):
 			blocked[m.Key] = true
@@ -97,7 +104,7 @@ func (w *world) drained() bool {
 			return false
 		}
 	}
-	if slices.ContainsFunc(w.db.tables.parked, func(p relay.Parked) bool { return p.State == relay.StateHeld }) {
+	if len(w.db.tables.branches) > 0 || slices.ContainsFunc(w.db.tables.parked, func(p relay.Parked) bool { return p.State == relay.StateHeld }) {
 		return false
 	}
 	if w.otherReader() {
@@ -133,7 +140,11 @@ func (w *world) stalled(what string) {
 
 // passed tells whether the saved cursor lies behind m, whatever the reader.
 func (w *world) passed(m *message) bool {
-	r, err := (&session{conn: &conn{p: &proc{w: w}}}).newReader(w.db.tables.cursor.position)
+	at := w.db.tables.cursor.position
+	if i, waits := w.db.tables.branch(m.Topic); waits {
+		at = w.db.tables.branches[i].Position
+	}
+	r, err := (&session{conn: &conn{p: &proc{w: w}}}).newReader(at)
 	if err != nil {
 		return false
 	}
@@ -143,7 +154,7 @@ func (w *world) passed(m *message) bool {
 	case *xidReader:
 		return r.xid > m.row.tx.xid || r.xid == m.row.tx.xid && r.pos >= m.row.pos
 	}
-	cur := &w.db.tables.cursor.at
+	cur, _ := snapshot.ParseCursor(string(at)) // the reader has read it
 	return cur.S0.Sees(m.row.tx.xid) || cur.Last >= m.row.pos && cur.S1.Sees(m.row.tx.xid)
 }
 
@@ -155,6 +166,9 @@ func (w *world) checkOrder(m *message) {
 			return
 		}
 		if before.Key != m.Key || before.copies > 0 || !before.published() {
+			continue
+		}
+		if before.Topic != m.Topic && (w.branched[before.Topic] || w.branched[m.Topic]) {
 			continue
 		}
 		if before.rejections > 0 && w.cfg.OnRejected == relay.Park {

@@ -102,6 +102,7 @@ type setup struct {
 	pollPause time.Duration
 	idleMove  time.Duration // between two positions without messages
 	patient   bool          // the sink's Publish returns when all is confirmed
+	ranger    bool          // the source is a relay.Ranger
 	ordered   bool          // the sink is a relay.OrderedBatch
 }
 
@@ -152,6 +153,9 @@ func draw(p Plan) *setup {
 	}
 	s.pollPause, s.idleMove = pick(ms, 2*ms, 20*ms), pick(50*ms, time.Second)
 	s.patient = r.IntN(4) == 0
+	if s.ranger = r.IntN(3) > 0; s.ranger {
+		s.cfg.Source = rangerSource{}
+	}
 	if s.ordered = r.IntN(3) == 0; s.ordered {
 		s.cfg.Sink = orderedSink{}
 	}

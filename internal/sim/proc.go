@@ -17,6 +17,8 @@ type Core interface {
 	Opened(now time.Duration, err error)
 	Renewed(now, asked time.Duration, err error)
 	Read(now time.Duration, b relay.Batch, err error)
+	RangeOpened(now time.Duration, err error)
+	Range(now time.Duration, b relay.Batch, err error)
 	Sent(now time.Duration)
 	Confirmed(now time.Duration) // what the confirm of Send was told since the last time
 	Saved(now, took time.Duration, err error)
@@ -31,6 +33,9 @@ type Shell interface {
 	Renew(lease relay.Lease, asked time.Duration)
 	Read(b relay.Budget)
 	QuitRead()
+	OpenRange(topic string, from, to relay.Position)
+	ReadRange(b relay.Budget)
+	CloseRange()
 	Send(messages []*relay.Message, until time.Duration, confirm func(i int, err error))
 	Save(lease relay.Lease, s relay.Save)
 	Load(lease relay.Lease, lane string, limit int)
@@ -41,6 +46,12 @@ type Shell interface {
 
 // NewCore makes a core. broken names the mistake to bring back, where it is one of the core's.
 type NewCore func(cfg relay.Config, maxBatch int, rnd *rand.Rand, broken string, shell Shell) Core
+
+// look is what was last read from one place.
+type look struct {
+	at    time.Duration
+	blind bool // all messages were of the first key
+}
 
 // slot is a place where one relay process after another runs.
 type slot struct {
@@ -71,11 +82,11 @@ type proc struct {
 
 	session   *session
 	reader    reader
+	ranged    *ranged
 	news      ticket        // ends the wait of the read under way for news
 	readUntil time.Duration // the read under way has ended by then
 	seen      int           // the version of the database at the last look
-	readAt    time.Duration // when messages were last read
-	blind     bool          // all of those were of the first key
+	looks     [2]look       // of the reader and of a branch
 	moved     time.Duration // when a position without messages was last reported
 
 	rings    time.Duration // when the timer does; 0: never

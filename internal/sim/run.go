@@ -35,7 +35,7 @@ type Result struct {
 
 // Run runs one schedule. tell asks for the story.
 func (r *Runner) Run(p Plan, tell bool) (res Result) {
-	w := &world{setup: draw(p), rand: rand.New(rand.NewPCG(p.Seed, 2)), newCore: r.newCore}
+	w := &world{setup: draw(p), rand: rand.New(rand.NewPCG(p.Seed, 2)), newCore: r.newCore, branched: map[string]bool{}}
 	w.keep = tell
 	if r.spare != nil {
 		w.tasks, w.idle, w.heap = r.spare.tasks, r.spare.idle, r.spare.heap

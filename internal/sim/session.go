@@ -13,8 +13,9 @@ import (
 // of them the world goes on.
 type session struct {
 	*conn
-	task *task // that reads at the moment
-	turn turn  // for one statement of the reader, or one save
+	until *time.Duration // when the read under way must have ended
+	task  *task          // that reads at the moment
+	turn  turn           // for one statement of the reader, or one save
 }
 
 var _ snapshot.Session = (*session)(nil)
@@ -27,7 +28,7 @@ type reader interface {
 func (s *session) statement(at func()) error {
 	s.turn.take(s.task)
 	defer s.turn.give()
-	c := call{conn: s.conn, deadline: &s.p.readUntil}
+	c := call{conn: s.conn, deadline: s.until}
 	if err := c.request(s.task); err != nil {
 		return err
 	}

@@ -2,9 +2,11 @@ package sim
 
 import (
 	"context"
+	"io"
 	"slices"
 	"time"
 
+	"github.com/waybillhq/waybill/internal/snapshot"
 	"github.com/waybillhq/waybill/relay"
 )
 
@@ -45,13 +47,93 @@ func (p *proc) openSession(t *task, from relay.Position) error {
 		return err
 	}
 	c.keep = p.w.Broken == CursorKept
-	s := &session{conn: c.conn}
+	s := &session{conn: c.conn, until: &p.readUntil}
 	r, err := s.newReader(from)
 	if err == nil {
 		p.session, p.reader, p.seen, p.moved = s, r, -1, 0
 	}
 	return err
 }
+
+// ranged is the reader of a branch, on a session of its own.
+type ranged struct {
+	session *session
+	reader  *snapshot.RangeReader
+}
+
+// OpenRange implements Shell.
+func (p *proc) OpenRange(topic string, from, to relay.Position) {
+	p.act(func() {
+		p.async(func(t *task) func() {
+			err := p.openRange(t, topic, from, to)
+			return func() { p.core.RangeOpened(p.clock(), err) }
+		})
+	})
+}
+
+func (p *proc) openRange(t *task, topic string, from, to relay.Position) error {
+	c, err := p.pooled(t)
+	if err == nil {
+		err = c.request(t)
+	}
+	if err == nil {
+		err = c.response(t)
+	}
+	if err != nil {
+		return err
+	}
+	at := snapshot.Cursor{S0: snapshot.Beginning}
+	if from != "" {
+		if at, err = snapshot.ParseCursor(string(from)); err != nil {
+			return err
+		}
+	}
+	end, err := snapshot.ParseCursor(string(to))
+	if err != nil {
+		return err
+	}
+	forever := never
+	s := &session{conn: c.conn, until: &forever}
+	r, err := snapshot.NewRange(s, at, end, topic)
+	p.ranged = &ranged{s, r}
+	p.w.log(p.name, "reads again, "+topic, 0, string(from)+" to "+string(to))
+	return err
+}
+
+// ReadRange implements Shell.
+func (p *proc) ReadRange(budget relay.Budget) {
+	p.act(func() {
+		r := p.ranged
+		p.async(func(t *task) func() {
+			r.session.task = t
+			batch, end, err := r.reader.Next(context.Background(), budget)
+			if err == nil && end {
+				err = io.EOF
+			}
+			p.looks[1].saw(p.w.now, batch.Messages)
+			p.w.log(p.name, "reads of a branch", int64(len(batch.Messages)), ids(batch.Messages))
+			return func() { p.core.Range(p.clock(), batch, err) }
+		})
+	})
+}
+
+// saw notes whether what was read last shows how keys but the first do.
+func (l *look) saw(now time.Duration, messages []relay.Message) {
+	if len(messages) > 0 {
+		l.at = now
+		l.blind = !slices.ContainsFunc(messages, func(m relay.Message) bool { return m.Key != keyNames[0] })
+	}
+}
+
+func ids(messages []relay.Message) (list string) {
+	for i := range messages {
+		list += messages[i].ID + " "
+	}
+	return list
+}
+
+// CloseRange implements Shell.
+func (p *proc) CloseRange() { p.act(func() { p.ranged = nil }) }
 
 // CloseReader implements Shell.
 func (p *proc) CloseReader() { p.act(func() { p.session, p.reader = nil, nil }) }
@@ -156,8 +238,8 @@ func (p *proc) read(t *task, budget relay.Budget) (relay.Batch, error) {
 			return relay.Batch{}, err
 		}
 		if len(batch.Messages) > 0 {
-			p.seen, p.readAt = -1, p.w.now
-			p.blind = !slices.ContainsFunc(batch.Messages, func(m relay.Message) bool { return m.Key != keyNames[0] })
+			p.seen = -1
+			p.looks[0].saw(p.w.now, batch.Messages)
 			p.w.log(p.name, "reads", int64(len(batch.Messages)), batch.Messages[0].ID+"...")
 			return batch, nil
 		}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/waybillhq/waybill/internal/snapshot"
@@ -66,6 +67,7 @@ func (p *proc) acquire(t *task) (tenure relay.Tenure, err error) {
 		return tenure, err
 	}
 	tenure.Held = d.tables.lanes()
+	tenure.Branches = slices.Clone(d.tables.branches)
 	c.x.change = func(tb *tables) {
 		tb.lease.owner, tb.lease.epoch, tb.lease.expires = p.owner, epoch, expires
 		tb.cursor.epoch = epoch
@@ -138,7 +140,7 @@ func (p *proc) save(t *task, lease relay.Lease, s relay.Save) (err error) {
 		return err
 	}
 	x := d.begin()
-	many := len(s.Park)+len(s.Retried)+len(s.Unpark) > 0
+	many := len(s.Branches)+len(s.Merged)+len(s.Park)+len(s.Retried)+len(s.Unpark) > 0
 	if many {
 		c.x = x
 		defer c.leave()
@@ -176,9 +178,30 @@ func (p *proc) save(t *task, lease relay.Lease, s relay.Save) (err error) {
 			return errBroken
 		}
 	}
+	for _, b := range s.Branches {
+		at, err := snapshot.ParseCursor(string(b.Position))
+		if b.Position == "" {
+			at, err = snapshot.Cursor{}, nil
+		}
+		if err != nil {
+			return err
+		}
+		if x.number() < at.Newest().Xmax {
+			return errBroken
+		}
+		if _, there := d.tables.branch(b.Topic); !there { // what was confirmed behind its beginning comes again
+			p.w.mayRepeat += p.w.cfg.Window
+		}
+	}
 	p.w.checkCursor(p, lease, s, to)
 	p.w.checkParks(s)
 	p.w.log(p.name, "saves, parks", int64(len(s.Park)), string(s.Position))
+	for _, b := range s.Branches {
+		p.w.log(p.name, "saves the branch "+b.Topic, 0, string(b.Position))
+	}
+	for _, topic := range s.Merged {
+		p.w.log(p.name, "merges "+topic, 0, "")
+	}
 	x.save = true
 	x.change = func(tb *tables) { tb.save(s, to) }
 	if many {

@@ -3,6 +3,7 @@ package sim
 import (
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/waybillhq/waybill/internal/snapshot"
@@ -21,7 +22,8 @@ type tables struct {
 		position relay.Position
 		at       snapshot.Cursor // what position says
 	}
-	parked []relay.Parked // by pos
+	parked   []relay.Parked // by pos
+	branches []relay.Branch // by topic
 }
 
 func (tb *tables) find(pos int64) (int, bool) {
@@ -29,10 +31,26 @@ func (tb *tables) find(pos int64) (int, bool) {
 	return i, i < len(tb.parked) && tb.parked[i].Pos == pos
 }
 
+func (tb *tables) branch(topic string) (int, bool) {
+	return slices.BinarySearchFunc(tb.branches, topic, func(b relay.Branch, topic string) int { return strings.Compare(b.Topic, topic) })
+}
+
 // save does to the tables what one transaction of the store does. at is the position of s, read.
 func (tb *tables) save(s relay.Save, at snapshot.Cursor) {
 	if s.Position != "" {
 		tb.cursor.position, tb.cursor.at = s.Position, at
+	}
+	for _, b := range s.Branches {
+		if i, there := tb.branch(b.Topic); there {
+			tb.branches[i] = b
+		} else {
+			tb.branches = slices.Insert(tb.branches, i, b)
+		}
+	}
+	for _, topic := range s.Merged {
+		if i, there := tb.branch(topic); there {
+			tb.branches = slices.Delete(tb.branches, i, i+1)
+		}
 	}
 	for _, p := range s.Park {
 		if i, there := tb.find(p.Pos); !there {

@@ -27,9 +27,10 @@ type world struct {
 	healed  bool
 	news    int // grows with what may end a part of the schedule
 
-	owner     *proc // of the newest tenure
-	clean     bool  // it ended by a clean stop
-	mayRepeat int   // copies that ends of tenures excuse
+	owner     *proc           // of the newest tenure
+	clean     bool            // it ended by a clean stop
+	mayRepeat int             // copies that ends of tenures excuse, and beginnings of branches
+	branched  map[string]bool // topics that the broker refused to a source that can branch: between them and others there is no order
 }
 
 func (w *world) push(e event) {

@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"github.com/waybillhq/waybill/relay"
@@ -16,8 +15,8 @@ type RangeReader struct {
 	size    size
 }
 
-// NewRange returns a reader of the messages of one topic (empty: of all) behind from and not behind to. Both must have been
-// saved: then all that they see is durable, and no number below can be given out again.
+// NewRange returns a reader of the messages of one topic (empty: of all) behind from and not behind to, or relay.ErrNotYet. Both
+// come from readers that gave out only what is durable.
 //
 // Between the two lie the rest of the span that from is in, then what to's S0 sees beyond it, then to's span up to its Last.
 // The middle may hold many spans, and is one all the same: a span is what lies between any two snapshots.
@@ -33,8 +32,7 @@ func NewRange(s Session, from, to Cursor, topic string) (*RangeReader, error) {
 		part(from.S0, from.S1, from.Last, to.Last)
 		return r, nil
 	case !to.S0.Covers(seen):
-		return nil, relay.Fatal(fmt.Errorf("waybill: WB1026 the position %s is not behind %s: a branch is never ahead of its relay's cursor, unless somebody changed one of them. "+
-			"Try: stop the relay and compare its rows in waybill.cursor with a backup", to, from))
+		return nil, relay.ErrNotYet
 	}
 	if from.Last > 0 {
 		part(from.S0, from.S1, from.Last, math.MaxInt64)

@@ -32,6 +32,9 @@ func (s *Source) OpenRange(ctx context.Context, from, to relay.Position, topic s
 	if r.to, err = parse(to); err != nil {
 		return nil, err
 	}
+	if r.to < r.after {
+		return nil, relay.ErrNotYet
+	}
 	if r.incarnation, err = s.store.Incarnation(ctx); err != nil {
 		return nil, err
 	}
