@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,17 @@ func newRabbit(t *testing.T, url string, config rabbitmq.Config) *rabbitmq.Sink 
 	return sink
 }
 
+// silent is the address of a server that accepts, by its backlog, and never speaks.
+func silent(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return listener.Addr().String()
+}
+
 // rabbitQueue makes a durable queue by hand. kind is classic, quorum or stream.
 func rabbitQueue(t *testing.T, vhost *testenv.Vhost, name, kind string, arguments map[string]any) {
 	t.Helper()
@@ -48,6 +60,9 @@ func rabbitBind(t *testing.T, vhost *testenv.Vhost, exchange, queue, key string)
 
 func rabbitExchange(t *testing.T, vhost *testenv.Vhost, name, kind string, arguments map[string]any) {
 	t.Helper()
+	if arguments == nil {
+		arguments = map[string]any{} // null is an error of the server
+	}
 	vhost.API(t, "PUT", "/exchanges/"+vhost.Name+"/"+name, map[string]any{"type": kind, "durable": true, "arguments": arguments})
 }
 
@@ -96,8 +111,39 @@ func (c *rabbitConsumer) received(ctx context.Context, n int) ([]waybilltest.Rec
 	}
 }
 
-// take empties the queue.
-func (c *rabbitConsumer) take(_ context.Context, ch *amqp.Channel) error {
+// take empties the queue: what the server counts in one go, what it has not counted yet one by one.
+func (c *rabbitConsumer) take(ctx context.Context, ch *amqp.Channel) error {
+	queue, err := ch.QueueDeclarePassive(c.queue, true, false, false, false, nil)
+	if err != nil {
+		return err
+	}
+	if err := ch.Qos(500, 0, false); err != nil {
+		return err
+	}
+	deliveries, err := ch.ConsumeWithContext(ctx, c.queue, "tag", false, false, false, false, nil)
+	if err != nil {
+		return err
+	}
+	for range queue.Messages {
+		d, open := <-deliveries
+		if !open {
+			return fmt.Errorf("the consumer ended: %v", ctx.Err())
+		}
+		if err := c.keep(d); err != nil {
+			return err
+		}
+		if err := d.Ack(false); err != nil {
+			return err
+		}
+	}
+	if err := ch.Cancel("tag", false); err != nil {
+		return err
+	}
+	for d := range deliveries {
+		if err := d.Reject(true); err != nil {
+			return err
+		}
+	}
 	for {
 		d, ok, err := ch.Get(c.queue, true)
 		if err != nil || !ok {
