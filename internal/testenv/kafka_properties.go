@@ -37,7 +37,7 @@ func (c KafkaConfig) properties(n *KafkaNode, nodes []*KafkaNode) (string, error
 		"transaction.state.log.num.partitions=1",
 		"group.initial.rebalance.delay.ms=0",
 		"broker.heartbeat.interval.ms=300",
-		"broker.session.timeout.ms=3000",
+		"broker.session.timeout.ms=5000",
 		"log.cleaner.dedupe.buffer.size=4194304",
 	}
 	security, err := c.security(n)
