@@ -95,7 +95,7 @@ func (a *app) run(ctx context.Context, args []string, terminal bool) (err error)
 	}()
 	var line commands
 	a.kong, err = kong.New(&line, kong.Name("waybill"), kong.Description(
-		"Publishes messages to a broker exactly when the database transaction that wrote them commits.\n\nErrors have a code; docs/errors.md explains each."),
+		"Publishes messages to a broker (NATS JetStream, Kafka, RabbitMQ) exactly when the database transaction that wrote them commits.\n\nErrors have a code; docs/errors.md explains each."),
 		kong.Writers(a.out, a.err), kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(a))
 	if err != nil {

@@ -40,7 +40,7 @@ func (a *app) examineSink(ctx context.Context, cfg *config.Config, name string, 
 		}
 		findings, err := checker.Check(ctx, topics)
 		found := append(doctor.Findings(findings), unreachable(err)...)
-		return fmt.Sprintf("it answers, and is as the promise needs it for %d topics", len(topics)), found, nil
+		return fmt.Sprintf("it answers, and is as the promise needs it; topics looked at: %d", len(topics)), found, nil
 	}
 	results := doctor.Run(ctx, "sink "+name, a.Timeout, []doctor.Check{{Name: "broker", Make: check}})
 	for i, r := range results {

@@ -73,7 +73,7 @@ func TestDoctorOfWhatIsWellFindsNothing(t *testing.T) {
 	if code != fault.OK || !checks["sink default, broker"] {
 		t.Errorf("exit %d: %v", code, checks)
 	}
-	if out := s.must("doctor"); !strings.Contains(out, "ok      sink default, broker: it answers, and is as the promise needs it for 1 topics") {
+	if out := s.must("doctor"); !strings.Contains(out, "ok      sink default, broker: it answers, and is as the promise needs it; topics looked at: 1") {
 		t.Errorf("printed %s", out)
 	}
 }

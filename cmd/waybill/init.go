@@ -20,6 +20,7 @@ const migrationFile = "waybill.sql"
 
 type initCmd struct {
 	Driver string `enum:"pgx,sql,sqlite," default:"" placeholder:"pgx|sql|sqlite" help:"Of the lines to paste; sql is database/sql with PostgreSQL. Defaults to what go.mod in this folder requires, else pgx."`
+	Sink   string `enum:"nats,kafka,rabbitmq" default:"nats" placeholder:"nats|kafka|rabbitmq" help:"Which broker the configuration names. Defaults to nats."`
 	Dir    string `default:"." placeholder:"FOLDER" help:"Where to write. Defaults to here."`
 	Yes    bool   `help:"Overwrite files that are there."`
 }
@@ -31,6 +32,7 @@ func (c initCmd) Run(a *app) error {
 	}
 	var d dialect.Dialect = dialect.Postgres
 	source := "url: ${env:DATABASE_URL}      # postgres://user@host:5432/database"
+	sink := sinkTemplates[c.Sink]
 	if driver == "sqlite" {
 		d, source = dialect.SQLite, "url: sqlite:app.db"
 	}
@@ -39,7 +41,7 @@ func (c initCmd) Run(a *app) error {
 		return err
 	}
 	files := []struct{ name, text string }{
-		{config.DefaultFile, strings.Replace(configTemplate, "SOURCE", source, 1)},
+		{config.DefaultFile, strings.NewReplacer("SOURCE", source, "SINK", sink).Replace(configTemplate)},
 		{migrationFile, sql},
 	}
 	for _, f := range files {
@@ -65,7 +67,10 @@ func (c initCmd) Run(a *app) error {
 	}
 	fmt.Fprintf(a.err, "wrote %s\n\nPaste into your service, which imports %s:\n\n", strings.Join(written, " and "), strings.Join(snippet.Imports, " and "))
 	fmt.Fprint(a.out, lines)
-	then := "waybill migrate up && waybill run"
+	then := "waybill migrate up && waybill doctor && waybill run"
+	if c.Sink == "rabbitmq" {
+		then = "export AMQP_URL=amqp://... && " + then
+	}
 	if driver != "sqlite" {
 		then = "export DATABASE_URL=postgres://... && " + then
 	}
@@ -93,14 +98,25 @@ sources:
 
 sinks:
   main:
-    url: nats://localhost:4222   # with JetStream; or, without a server: "nats:embedded?dir=nats"
-    create: true                 # make the stream if it is missing
-    stream: orders
-    subjects: [orders, "orders.>"]
+    SINK
 
 relays:
   orders-main:
     source: orders
     sink: main
     on_rejected: hold            # hold, park or stop
+    # topics: ["orders.*"]       # of several relays over one source, each takes its topics; without it, all
 `
+
+var sinkTemplates = map[string]string{
+	"nats": `url: nats://localhost:4222   # with JetStream; or, without a server: "nats:embedded?dir=nats"
+    create: true                 # make the stream if it is missing
+    stream: orders
+    subjects: [orders, "orders.>"]`,
+	"kafka": `url: kafka://localhost:9092  # kafka+tls:// over TLS; several brokers with commas
+    create: true                 # make a topic that is missing
+    # fencing: true              # brokers refuse an old owner that wakes up; needs relay names of one's own in the cluster`,
+	"rabbitmq": `url: ${env:AMQP_URL}         # amqp://user:password@host:5672/vhost, amqps:// over TLS
+    create: true                 # make the queue of a topic that has none
+    # management_url: http://host:15672   # for waybill doctor, to look at the queues`,
+}

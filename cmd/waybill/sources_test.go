@@ -70,15 +70,17 @@ func TestRolesOfPostgreSQL(t *testing.T) {
 
 func TestInitWritesWhatRuns(t *testing.T) {
 	t.Parallel()
-	for _, driver := range []string{"pgx", "sql", "sqlite"} {
+	for driver, sink := range map[string]string{"pgx": "kafka", "sql": "rabbitmq", "sqlite": "nats"} {
 		t.Run(driver, func(t *testing.T) {
 			t.Parallel()
-			s := newShell(t, "DATABASE_URL=postgres://app@localhost/db")
-			lines := s.must("init", "--driver", driver)
+			s := newShell(t, "DATABASE_URL=postgres://app@localhost/db", "AMQP_URL=amqp://h")
+			lines := s.must("init", "--driver", driver, "--sink", sink)
 			if !strings.Contains(lines, "outbox.Publish(ctx, waybill.") || strings.Count(lines, "\n") > 15 {
 				t.Errorf("the lines to paste: %s", lines)
 			}
-			s.must("config", "check")
+			if out := s.must("config", "check"); strings.Contains(out, "warn") {
+				t.Errorf("printed %s", out)
+			}
 			if driver == "sqlite" {
 				s.must("migrate", "up")
 				s.must("status")

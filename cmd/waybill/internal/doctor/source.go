@@ -90,7 +90,7 @@ func (s Source) Untaken(topics []string) (fine string, found []Result) {
 		}
 		return "", []Result{r}
 	}
-	return fmt.Sprintf("%d topics at both ends of the outbox, and a relay takes each", len(topics)), nil
+	return fmt.Sprintf("a relay takes each topic at both ends of the outbox; there are %d", len(topics)), nil
 }
 
 // aheadAt is how far two clocks may be apart before somebody is misled.

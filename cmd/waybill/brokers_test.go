@@ -1,0 +1,57 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/waybillhq/waybill/internal/testenv"
+)
+
+// What a consumer sees is shown by test/sink; here the URL alone must make a relay that publishes.
+func TestOneURLMakesARelayToARealBroker(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, topic string
+		env         func(t *testing.T) []string
+	}{
+		{"Kafka", "waybill.command", func(t *testing.T) []string {
+			return []string{"WAYBILL_SINK=kafka://" + strings.Join(testenv.KafkaBrokers(t), ",")}
+		}},
+		{"Kafka with fencing", "waybill.command.fenced", func(t *testing.T) []string {
+			return []string{"WAYBILL_SINK=kafka://" + strings.Join(testenv.KafkaBrokers(t), ","), "WAYBILL_SINKS__DEFAULT__FENCING=true"}
+		}},
+		{"RabbitMQ", "orders", func(t *testing.T) []string {
+			v := testenv.RabbitMQVhost(t)
+			return []string{"WAYBILL_SINK=" + v.URL, "WAYBILL_SINKS__DEFAULT__MANAGEMENT_URL=" + v.ManagementURL()}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := newShell(t, append(test.env(t), "WAYBILL_SOURCE=sqlite:app.db", "WAYBILL_SINKS__DEFAULT__CREATE=true", "WAYBILL_SINKS__DEFAULT__ALLOW_UNSAFE=true")...)
+			s.must("migrate", "up")
+			for range 3 {
+				s.must("send", "--topic", test.topic, "--key", "k", "--type", "order.created")
+			}
+			probes := freeAddress(t)
+			p := s.start("run", "--listen", probes)
+			eventually(t, "all is published", func() bool {
+				body, _ := get(probes, "/status")
+				return strings.Contains(body, `"published": 3`)
+			})
+			if body, code := get(probes, "/readyz"); code != http.StatusOK {
+				t.Errorf("not ready: %s", body)
+			}
+			if err := p.Stop(); err != nil {
+				t.Error(err)
+			}
+			if status := readStatus(t, s); *status.Pending != 0 || status.Parked+status.Held != 0 {
+				t.Errorf("%+v", status)
+			}
+			out, stderr, code := s.run("doctor")
+			if code != 0 || !strings.Contains(out, "sink default, broker: ") {
+				t.Errorf("doctor: exit %d: %s%s", code, out, stderr)
+			}
+		})
+	}
+}
