@@ -184,7 +184,7 @@ func ended(recorder *tracetest.SpanRecorder, prefix string) (found []sdk.ReadOnl
 func words(s sdk.ReadOnlySpan) string {
 	var list []string
 	for _, a := range s.Attributes() {
-		list = append(list, string(a.Key)+"="+a.Value.Emit())
+		list = append(list, string(a.Key)+"="+a.Value.String())
 	}
 	return strings.Join(list, " ") + " "
 }
