@@ -22,6 +22,9 @@ type logRange struct {
 func (l *Log) OpenRange(ctx context.Context, from, to relay.Position, topic string) (relay.Reader, error) {
 	after, err1 := place(from)
 	end, err2 := place(to)
+	if end < after {
+		return nil, relay.ErrNotYet
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return &logRange{log: l, after: after, to: end, topic: topic, crashed: l.crashed}, errors.Join(err1, err2, ctx.Err())

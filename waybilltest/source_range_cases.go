@@ -157,12 +157,22 @@ func (c *sourceCase) ranges() {
 	result := c.readAside(c.within(patience)) // a range is read beside the reader
 	for range 30 {
 		i := rnd.IntN(len(h.positions))
-		j := i + rnd.IntN(len(h.positions)-i)
+		j := max(1, i+rnd.IntN(len(h.positions)-i))  // no reader gives the empty position
 		topic := fmt.Sprintf("topic%d", rnd.IntN(4)) // the last is nobody's
 		have, _ := c.readRange(h.positions[i], h.positions[j], topic, len(h.read)+1, 1+rnd.IntN(9))
 		slices.Sort(have)
 		if want := h.between(i, j, topic); !slices.Equal(have, want) {
 			c.t.Fatalf("from %s to %s %s has %s, but %s was read", h.positions[i], h.positions[j], topic, have, want)
+		}
+	}
+	for i := 0; i < 10; {
+		a, b := 1+rnd.IntN(len(h.positions)-1), rnd.IntN(len(h.positions))
+		if h.done[a] >= h.done[b] {
+			continue
+		}
+		i++
+		if _, err := c.ranger().OpenRange(c.within(patience), h.positions[b], h.positions[a], "topic0"); !errors.Is(err, relay.ErrNotYet) {
+			c.t.Fatalf("the range from %s back to %s: %v", h.positions[b], h.positions[a], err)
 		}
 	}
 	c.commit(message("z", "last"))
