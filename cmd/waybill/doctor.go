@@ -136,6 +136,7 @@ func (a *app) examineSource(ctx context.Context, cfg *config.Config, name string
 	if addr.dialect == dialect.Postgres {
 		checks = slices.Insert(checks, 1, []doctor.Check{{Name: "server", Make: s.Primary}, {Name: "pooler", Make: s.Pooler}, {Name: "settings", Make: s.Settings}, {Name: "clock", Make: s.Clock}}...)
 		checks = append(checks, []doctor.Check{
+			{Name: "history", Make: s.History},
 			{Name: "rights", Make: s.Rights},
 			{Name: "prepared transactions", Make: func(ctx context.Context) (string, []doctor.Result, error) { return s.Prepared(ctx, preparedTooLong) }},
 			{Name: "open transactions", Make: func(ctx context.Context) (string, []doctor.Result, error) { return s.Open(ctx, openTooLong) }},

@@ -65,7 +65,7 @@ func TestDoctorOfWhatIsWellFindsNothing(t *testing.T) {
 			t.Errorf("found %+v", r)
 		}
 	}
-	for _, check := range []string{"reachable", "server", "pooler", "settings", "clock", "schema", "rights", "prepared transactions", "open transactions", "retention", "topics"} {
+	for _, check := range []string{"reachable", "server", "pooler", "settings", "clock", "schema", "history", "rights", "prepared transactions", "open transactions", "retention", "topics"} {
 		if !checks["source default, "+check] {
 			t.Errorf("there is no check %s in %v", check, checks)
 		}

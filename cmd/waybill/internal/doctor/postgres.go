@@ -26,6 +26,26 @@ func (s Source) Primary(ctx context.Context) (fine string, found []Result, err e
 	return "PostgreSQL " + version + ", the primary", found, nil
 }
 
+// History tells whether this server is the one that wrote the outbox, and is not behind what relays have saved.
+func (s Source) History(ctx context.Context) (fine string, found []Result, err error) {
+	var known, system string
+	err = s.DB.QueryRowContext(ctx, `SELECT coalesce((SELECT system_identifier FROM waybill.log WHERE name = 'outbox'), ''), system_identifier::text FROM pg_control_system()`).Scan(&known, &system)
+	if err != nil {
+		return "", nil, err
+	}
+	if known != "" && known != system {
+		found = append(found, Result{Level: Refuse, Code: "WB1022", Text: fmt.Sprintf("this server's system identifier is %s, the outbox came from %s: it was restored or copied into another cluster, whose transaction numbers mean something else", system, known),
+			Try: "start with an empty outbox and new relays here, or go back to the old cluster until it is drained"})
+	}
+	ahead, err := column[string](ctx, s.DB, `SELECT relay FROM waybill.cursor WHERE position ~ '^[0-9]+:[0-9]+:' `+
+		`AND pg_snapshot_xmax(split_part(position, ' ', 1)::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot()) ORDER BY 1`)
+	if len(ahead) > 0 {
+		found = append(found, Result{Level: Refuse, Code: "WB1021", Text: "cursors are ahead of this server, so it was restored to the past, or they were copied: " + quoted(ahead),
+			Try: "find out what was restored, then start these relays under new names, from: beginning or now"})
+	}
+	return "the server is the one that wrote the outbox, and no cursor is ahead of it", found, err
+}
+
 // Pooler notices a pooler that gives the transactions of one connection to several server sessions: while another connection
 // is inside a transaction, what this one set is gone.
 func (s Source) Pooler(ctx context.Context) (fine string, found []Result, err error) {
@@ -76,7 +96,7 @@ func (s Source) Rights(ctx context.Context) (fine string, found []Result, err er
 	if s.Flagged {
 		outbox += ",UPDATE"
 	}
-	want := [][2]string{{s.Table, outbox}, {"waybill.log", "SELECT,UPDATE"}, {"waybill.audit", "INSERT"}}
+	want := [][2]string{{s.Table, outbox}, {"waybill.log", "SELECT,INSERT,UPDATE"}, {"waybill.audit", "INSERT"}}
 	for _, table := range changes {
 		want = append(want, [2]string{"waybill." + table, "SELECT,INSERT,UPDATE,DELETE"})
 	}

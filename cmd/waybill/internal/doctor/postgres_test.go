@@ -70,7 +70,7 @@ func TestAHealthyServerHasNoFindings(t *testing.T) {
 	t.Parallel()
 	s, _ := source(t)
 	for name, check := range map[string]func(context.Context) (string, []Result, error){
-		"primary": s.Primary, "pooler": s.Pooler, "rights": s.Rights, "clock": s.Clock, "retained": s.Retained,
+		"primary": s.Primary, "pooler": s.Pooler, "history": s.History, "rights": s.Rights, "clock": s.Clock, "retained": s.Retained,
 		"prepared": func(ctx context.Context) (string, []Result, error) { return s.Prepared(ctx, 24*time.Hour) },
 		"open":     func(ctx context.Context) (string, []Result, error) { return s.Open(ctx, 24*time.Hour) },
 	} {
@@ -88,6 +88,18 @@ func TestAStandbyIsRefused(t *testing.T) {
 	s := Source{DB: open(t, primary.Standby(t).URL()), Dialect: dialect.Postgres}
 	_, found, err := s.Primary(t.Context())
 	want(t, "primary", found, err, "WB1011")
+}
+
+func TestAnotherHistoryIsRefused(t *testing.T) {
+	t.Parallel()
+	s, _ := source(t)
+	exec(t, s.DB, `INSERT INTO waybill.log (name, incarnation, system_identifier) VALUES ('outbox', 1, '4711')`)
+	exec(t, s.DB, `INSERT INTO waybill.cursor (relay, epoch, position) VALUES ('new', 1, ''), ('old', 1, '3:3:'), ('ahead', 1, '5:999999999999:7 12 5:999999999999:'), ('flag', 1, 'flagged x')`)
+	_, found, err := s.History(t.Context())
+	want(t, "history", found, err, "WB1022", "WB1021")
+	if !strings.HasSuffix(found[1].Text, `copied: "ahead"`) {
+		t.Errorf("got %+v", found[1])
+	}
 }
 
 func TestAPoolerInTransactionModeIsNoticed(t *testing.T) {
@@ -122,7 +134,7 @@ func TestMissingRightsAreNamed(t *testing.T) {
 		}
 	}
 	look("USAGE on schema waybill")
-	for _, grant := range []string{"USAGE ON SCHEMA waybill", "SELECT ON waybill.outbox, waybill.cursor, waybill.log", "UPDATE ON waybill.log",
+	for _, grant := range []string{"USAGE ON SCHEMA waybill", "SELECT ON waybill.outbox, waybill.cursor, waybill.log", "INSERT, UPDATE ON waybill.log",
 		"SELECT, INSERT, UPDATE, DELETE ON waybill.lease, waybill.parked", "INSERT ON waybill.audit"} {
 		exec(t, admin, `GRANT `+grant+` TO `+user)
 	}
