@@ -160,3 +160,31 @@ func TestWhatWasAskedOfAKilledOwnerIsDoneByTheNext(t *testing.T) {
 		}
 	})
 }
+
+func TestStatusShowsATopicThatWaits(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, d asideTable) {
+		broker := withBroker(&d)
+		d.env = append(d.env, "WAYBILL_RELAYS__DEFAULT__TOPICS=orders,st*")
+		for range 3 {
+			d.must("send", "--topic", "stock", "--type", "t", "--data", "x")
+			d.must("send", "--topic", "other", "--type", "t", "--data", "x")
+		}
+		d.send("k", "1")
+		p := d.start("run", "--listen", "off")
+		consume(t, broker, 1)
+		var s relayStatus
+		eventually(t, "the topic waits", func() bool {
+			s = readStatus(t, d.shell)
+			return len(s.Branches) == 1 && *s.Branches[0].Pending == 3 && s.Pending != nil && *s.Pending == 0
+		})
+		if b := s.Branches[0]; b.Topic != "stock" || b.Since == nil || !strings.Contains(b.Error, "WB2111") || fmt.Sprint(s.Topics) != "[orders st*]" {
+			t.Errorf("%+v", s)
+		}
+		if out := d.must("status"); !strings.Contains(out, "! default: topic stock waits since ") || !strings.Contains(out, ", 3 messages: waybill: WB2111") || !strings.Contains(out, "orders,st*") {
+			t.Errorf("status:\n%s", out)
+		}
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}

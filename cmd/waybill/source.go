@@ -47,6 +47,9 @@ func openSource(s config.Source, log *slog.Logger) (source, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if ranger, ok := src.(relay.Ranger); ok {
+		return withDBAndRanger{withDB{src, db}, ranger}, nil
+	}
 	return withDB{src, db}, nil
 }
 
@@ -57,3 +60,9 @@ type withDB struct {
 }
 
 func (s withDB) Close() error { return s.db.Close() }
+
+// withDBAndRanger does not hide what the source can besides.
+type withDBAndRanger struct {
+	withDB
+	relay.Ranger
+}
