@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -46,6 +47,8 @@ type checker struct {
 	found      []relay.Finding
 	exchanges  map[string]bool // looked at
 	nodes      int             // of the cluster, 0 when this user may not see them
+	policies   [2][]policy
+	blind      bool // this user may not see policies
 }
 
 func (c *checker) add(refuse bool, text string) {
@@ -66,9 +69,21 @@ func (c *checker) look(ctx context.Context, topics []string) error {
 	} else {
 		c.warn("WB2438 rabbitmq: this user may not see the nodes of the cluster, so replicas were not compared with them. Try: the tag monitoring")
 	}
+	var err error
+	if c.policies, err = c.management.policies(ctx); ctx.Err() != nil {
+		return err
+	}
+	c.blind = err != nil
+	for _, list := range c.policies {
+		for _, p := range list {
+			if _, err := regexp.Compile(p.Pattern); err != nil {
+				c.warn("WB2438 rabbitmq: the pattern %q of a policy cannot be read here, so what it applies to was not looked at. Try: a plainer pattern", p.Pattern)
+			}
+		}
+	}
 	names := map[string]bool{}
 	for _, topic := range topics {
-		queues, err := c.management.queues(ctx, c.config.Exchange, topic, func(name string, e exchangeInfo) error { return c.exchange(ctx, name, e) })
+		queues, err := c.management.queues(ctx, c.config.Exchange, topic, c.exchange)
 		switch {
 		case errors.Is(err, errNotThere):
 			c.warn("WB2412 rabbitmq: exchange %q, or one that it is bound to, does not exist. Try: make it, or correct Exchange", c.config.Exchange)
@@ -102,31 +117,36 @@ func (c *checker) unroutable(topic string) {
 	}
 }
 
-func (c *checker) exchange(ctx context.Context, name string, e exchangeInfo) error {
+func (c *checker) exchange(name string, e exchangeInfo) {
 	if c.exchanges[name] {
-		return nil
+		return
 	}
 	c.exchanges[name] = true
-	if !e.Durable && !strings.HasPrefix(name, "amq.") {
+	if !e.Durable {
 		c.warn("WB2434 rabbitmq: exchange %q is not durable: after a restart it is gone and its topics wait. Try: make it durable", name)
 	}
 	alternate := e.Arguments["alternate-exchange"]
-	if alternate == nil && e.Policy != "" {
-		var policy struct {
-			Definition settings `json:"definition"`
-		}
-		if err := c.management.get(ctx, &policy, "policies", c.management.vhost, e.Policy); err != nil && !errors.Is(err, errNotThere) {
-			return err
-		}
-		alternate = policy.Definition["alternate-exchange"]
+	if alternate == nil {
+		alternate = effective(c.policies, name, "exchanges")["alternate-exchange"]
 	}
+	c.mayBeBlind()
 	if alternate != nil {
 		c.warn("WB2433 rabbitmq: exchange %q has the alternate exchange %q: a topic that no queue is bound for goes there, counts as published, and is never called missing. Try: none, or one whose queue somebody reads", name, alternate)
 	}
-	return nil
+}
+
+func (c *checker) mayBeBlind() {
+	if c.blind {
+		c.warn("WB2438 rabbitmq: this user may not see the policies, so they were not looked at. Try: the tag policymaker, or a user of its own in ManagementURL")
+	}
 }
 
 func (c *checker) queue(q *queueInfo) {
+	if !c.blind {
+		q.Policy = effective(c.policies, q.Name, "queues", map[string]string{"classic": "classic_queues", "quorum": "quorum_queues", "stream": "streams"}[q.Type])
+	} else if q.Policy == nil {
+		c.mayBeBlind()
+	}
 	if !q.Durable || q.Exclusive || q.Delete {
 		c.refuse("WB2434 rabbitmq: queue %q is not durable, or goes with its consumer: what it holds is lost with that. Try: a durable queue", q.Name)
 	}
@@ -140,7 +160,7 @@ func (c *checker) queue(q *queueInfo) {
 	switch {
 	case q.Type == "classic" && c.nodes > 1 && q.Policy["ha-mode"] == nil:
 		c.warn("WB2435 rabbitmq: classic queue %q is kept by one node of %d. Try: a quorum queue", q.Name, c.nodes)
-	case q.Type != "classic" && len(q.Members) < min(3, c.nodes):
+	case q.Type != "classic" && q.Members != nil && len(q.Members) < min(3, c.nodes):
 		c.warn("WB2435 rabbitmq: queue %q has %d member, and the cluster %d nodes. Try: rabbitmq-queues grow", q.Name, len(q.Members), c.nodes)
 	case q.Type != "classic" && len(q.Online) < len(q.Members):
 		c.warn("WB2437 rabbitmq: of the %d members of queue %q %d are online. Try: bring the others back", len(q.Members), q.Name, len(q.Online))

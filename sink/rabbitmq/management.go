@@ -97,12 +97,11 @@ type exchangeInfo struct {
 	Type      string   `json:"type"`
 	Durable   bool     `json:"durable"`
 	Arguments settings `json:"arguments"`
-	Policy    string   `json:"policy"`
 }
 
 // queues returns the names of the queues that a message of topic reaches through exchange. It calls look for every
 // exchange on the way.
-func (m *management) queues(ctx context.Context, exchange, topic string, look func(name string, e exchangeInfo) error) ([]string, error) {
+func (m *management) queues(ctx context.Context, exchange, topic string, look func(name string, e exchangeInfo)) ([]string, error) {
 	if exchange == "" {
 		return []string{topic}, nil
 	}
@@ -118,9 +117,7 @@ func (m *management) queues(ctx context.Context, exchange, topic string, look fu
 		if err := m.get(ctx, &e, "exchanges", m.vhost, name); err != nil {
 			return err
 		}
-		if err := look(name, e); err != nil {
-			return err
-		}
+		look(name, e)
 		var bindings []struct {
 			Destination string `json:"destination"`
 			Type        string `json:"destination_type"`
