@@ -116,12 +116,37 @@ func TestARangeNeedsTheSessionThatGaveItsEnd(t *testing.T) {
 	batch, err := reader.Read(t.Context(), relay.Budget{Messages: 10, Bytes: 1 << 20})
 	s.must(err)
 	s.readRange(src, "", batch.Position(1), 0)
-	if n := s.number(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'waybill' AND query LIKE '%waybill.session%'`); n != 1 {
-		t.Fatalf("%d sessions were ended", n)
-	}
+	const sessions = ` FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'waybill' AND query LIKE '%waybill.session%'`
+	within(t, "the reader's session to be the only one", func() bool { return s.number(`SELECT count(*)`+sessions) == 1 })
+	s.exec(`SELECT pg_terminate_backend(pid)` + sessions)
 	if r, err := src.OpenRange(t.Context(), "", batch.Position(1), "wanted"); err == nil {
 		r.Close()
 		t.Error("a range began after the reader's session had ended")
+	}
+}
+
+// What a branch saw may be newer than what its relay has saved: the save proves for both that no number in them comes again.
+func TestABranchCannotBeSavedBeyondTheServersTransactions(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	src := s.source(postgres.Config{})
+	tenure, err := src.Acquire(t.Context(), relay.Claim{Relay: "r", Owner: "a", TTL: time.Hour})
+	s.must(err)
+	reader, err := src.Open(t.Context(), "")
+	s.must(err)
+	defer reader.Close()
+	now := s.number(`SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint`)
+	for ahead, want := range map[int64]bool{-1: true, 1_000_000: false} {
+		at := relay.Position(fmt.Sprintf("3:3: 5 3:%d:", now+ahead))
+		for _, save := range []relay.Save{
+			{Branches: []relay.Branch{{Topic: "a", Position: "3:3:"}, {Topic: "b", Position: at}}},
+			{Position: "3:3:", Branches: []relay.Branch{{Topic: "b", Position: at}}},
+			{Position: at, Branches: []relay.Branch{{Topic: "b", Position: "3:3:"}}},
+		} {
+			if err := src.Save(t.Context(), tenure.Lease, save); (err == nil) != want {
+				t.Errorf("%d beyond: %+v: %v", ahead, save, err)
+			}
+		}
 	}
 }
 
