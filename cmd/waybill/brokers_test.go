@@ -55,3 +55,35 @@ func TestOneURLMakesARelayToARealBroker(t *testing.T) {
 		})
 	}
 }
+
+func TestAQueueThatDropsItsHeadIsRefusedUnlessItMay(t *testing.T) {
+	t.Parallel()
+	v := testenv.RabbitMQVhost(t)
+	v.API(t, "PUT", "/queues/"+v.Name+"/orders", map[string]any{"durable": true, "arguments": map[string]any{"x-max-length": 10}})
+	s := newShell(t, "WAYBILL_SOURCE=sqlite:app.db", "WAYBILL_SINK="+v.URL, "WAYBILL_SINKS__DEFAULT__MANAGEMENT_URL="+v.ManagementURL(), "WAYBILL_RELAYS__DEFAULT__TOPICS=orders")
+	s.must("migrate", "up")
+	out, _, code := s.run("doctor")
+	if code != 4 || !strings.Contains(out, "refuse  sink default, broker: WB2432 ") || !strings.Contains(out, "\n        Try: overflow reject-publish") {
+		t.Errorf("doctor: exit %d: %s", code, out)
+	}
+	_, stderr, code := s.run("run", "--listen", "off")
+	if code != 1 || !strings.Contains(stderr, "relay default ended: waybill: WB4701") || !strings.Contains(stderr, "WB2432") {
+		t.Errorf("run: exit %d: %s", code, stderr)
+	}
+	s.env = append(s.env, "WAYBILL_SINKS__DEFAULT__ALLOW_UNSAFE=true")
+	out, _, code = s.run("doctor")
+	if code != 0 || !strings.Contains(out, "warn    sink default, broker: WB2432 ") {
+		t.Errorf("doctor, with allow_unsafe: exit %d: %s", code, out)
+	}
+	s.must("send", "--topic", "orders", "--type", "a")
+	probes := freeAddress(t)
+	p := s.start("run", "--listen", probes)
+	eventually(t, "it is published all the same", func() bool {
+		body, _ := get(probes, "/status")
+		return strings.Contains(body, `"published": 1`)
+	})
+	p.WaitOutput(t, "WB2432")
+	if err := p.Stop(); err != nil {
+		t.Error(err)
+	}
+}
