@@ -14,6 +14,7 @@ import (
 	"github.com/waybillhq/waybill/dialect"
 	"github.com/waybillhq/waybill/internal/sqlstore"
 	"github.com/waybillhq/waybill/relay"
+	"github.com/waybillhq/waybill/schema"
 	"github.com/waybillhq/waybill/source/flagged"
 )
 
@@ -304,4 +305,26 @@ func TestManyRequestsAreDoneAndNoneKeepsATakeover(t *testing.T) {
 			t.Errorf("%s are left, %s noted", left(), n)
 		}
 	})
+}
+
+func TestTheRelayRoleIsEnoughForRequests(t *testing.T) {
+	t.Parallel()
+	dsn, open := postgresDatabase(t)
+	if err := schema.ApplyRoles(t.Context(), open(t), dialect.Postgres); err != nil {
+		t.Fatal(err)
+	}
+	a := &asking{t: t, db: open(t), d: dialect.Postgres, prefix: "waybill.", open: func(t *testing.T) *sql.DB { return openDB(t, "pgx", dsn+"&options=-c%20role%3Dwaybill_relay") }}
+	aside := a.publish("waybill.outbox_flagged", "a", "b", "c")
+	src := newFlagged(t, a.open(t), a.d, flagged.Config{})
+	lease := acquire(t, src, "owner").Lease
+	a.save(src, lease, relay.Save{Position: "flagged 3", Park: aside})
+	to := aside[0].Message.Message
+	to.Payload = nil
+	a.ask(sqlstore.Edit, map[int64]string{1: sqlstore.Edited(aside[0].Message.Message, to)}, 1)
+	a.ask(sqlstore.Discard, nil, 2)
+	a.ask(sqlstore.Retry, nil, 3)
+	acquire(t, src, "owner")
+	if audit := a.audited(); audit != "me edit:a;me discard:b;me retry:c;" {
+		t.Errorf("audited: %s", audit)
+	}
 }
