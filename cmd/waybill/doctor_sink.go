@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -80,7 +81,11 @@ func (a *app) checkBroker(ctx context.Context, cfg *config.Config, r *running, c
 	log := a.log.With("relay", r.name, "sink", r.sinkName)
 	findings, err := a.findings(ctx, cfg, r, checker)
 	for pause := time.Second; err != nil; pause = min(2*pause, 30*time.Second) {
-		log.Debug("the settings of the broker could not be looked at yet", "error", err)
+		level := slog.LevelDebug // the relay itself says what does not answer
+		if pause == 16*time.Second {
+			level = slog.LevelWarn
+		}
+		log.Log(ctx, level, "the settings of the broker could not be looked at yet", "error", err)
 		select {
 		case <-ctx.Done():
 			return nil
