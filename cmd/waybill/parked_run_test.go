@@ -188,3 +188,56 @@ func TestStatusShowsATopicThatWaits(t *testing.T) {
 		}
 	})
 }
+
+// Owners die while people ask: all that was edited comes, before what waited behind it, and nothing that was discarded.
+func TestRequestsSurviveOwnersThatAreKilled(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, d asideTable) {
+		broker := withBroker(&d)
+		const keys = 12
+		var bad, first, second [keys]string
+		for k := range keys {
+			bad[k] = d.send(fmt.Sprint("k", k), tooLarge)
+			first[k] = d.send(fmt.Sprint("k", k), "good")
+		}
+		owner, next := d.start("run", "--listen", "off"), d.start("run", "--listen", "off")
+		eventually(t, "all keys are set aside", func() bool { v, _ := d.list(); return len(v.Messages) == 2*keys })
+		d.write("body", "mended")
+		for k := range keys {
+			args := []string{"parked", "edit", bad[k], "--payload", "body", "--no-wait"}
+			if k%3 == 0 {
+				args = []string{"parked", "discard", bad[k], "--no-wait"}
+			}
+			d.must(args...)
+			if k%4 == 0 {
+				owner.Kill()
+				owner, next = next, d.start("run", "--listen", "off")
+			}
+			second[k] = d.send(fmt.Sprint("k", k), "last")
+		}
+		eventually(t, "nothing is set aside", func() bool { v, _ := d.list(); return len(v.Messages) == 0 })
+		eventually(t, "nothing is pending", func() bool { return *readStatus(t, d.shell).Pending == 0 })
+		at := map[string]int{} // the first copy of each
+		for i, m := range consume(t, broker, 3*keys-keys/3) {
+			id := m.Headers().Get("ce-id")
+			if _, again := at[id]; !again {
+				at[id] = i + 1
+			}
+			if len(m.Data()) > 100 {
+				t.Errorf("%s came unedited", id)
+			}
+		}
+		for k := range keys {
+			if (at[bad[k]] == 0) != (k%3 == 0) || at[bad[k]] >= at[first[k]] || at[first[k]] >= at[second[k]] {
+				t.Errorf("key %d: the edited or discarded came at %d, the others at %d and %d", k, at[bad[k]], at[first[k]], at[second[k]])
+			}
+		}
+		if n := d.text(`SELECT count(*) FROM ` + d.prefix + `audit`); n != fmt.Sprint(keys) {
+			t.Errorf("%s actions are noted", n)
+		}
+		for _, p := range []*testenv.Process{owner, next} {
+			if err := p.Stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
