@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,7 +14,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/waybillhq/waybill/cmd/waybill/internal/fault"
 	"github.com/waybillhq/waybill/cmd/waybill/internal/look"
+	"github.com/waybillhq/waybill/internal/sqlstore"
 )
 
 type parkedShowCmd struct {
@@ -60,7 +64,7 @@ func (c parkedShowCmd) Run(ctx context.Context, a *app) error {
 	defer closePlaces(places)
 	m, err := filters{Relay: c.Relay}.one(ctx, places, c.Name)
 	if err != nil {
-		return err
+		return c.gone(ctx, places, err)
 	}
 	w, err := m.store.WholeAside(ctx, m.Relay, m.Pos)
 	if err != nil {
@@ -103,6 +107,28 @@ func (c parkedShowCmd) Run(ctx context.Context, a *app) error {
 	}
 	fmt.Fprintln(a.out, bodyText(w.Payload, body))
 	return nil
+}
+
+// gone adds to the error about a message that is not set aside what was done to it, if anything was.
+func (c parkedShowCmd) gone(ctx context.Context, places []*place, err error) error {
+	var missing *fault.Error
+	if !errors.As(err, &missing) || missing.Code != "WB4801" {
+		return err
+	}
+	for _, p := range places {
+		done, failed := p.store.LastAction(ctx, c.Name)
+		if errors.Is(failed, sql.ErrNoRows) {
+			continue
+		}
+		if failed != nil {
+			return p.failed("read what was done to a message", failed)
+		}
+		became := map[string]string{sqlstore.Discard: "it was discarded", sqlstore.Edit: "it was edited, and is published since", sqlstore.Retry: "it was tried again, and is published since"}[done.Action]
+		missing.Why = fmt.Errorf("for relay %s %s: %s ago by %s", done.Relay, became, age(secs(done.Ago)), plain(done.Who))
+		missing.Try = "the table audit, which keeps what was edited or discarded"
+		return missing
+	}
+	return err
 }
 
 func (v wholeJSON) rows() [][]string {

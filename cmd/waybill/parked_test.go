@@ -153,6 +153,10 @@ func TestEverythingOfOneMessageIsShown(t *testing.T) {
 			t.Errorf("exit %d: %s", code, stderr)
 		}
 		d.must("parked", "show", "3", "--relay", "other")
+		d.exec(`INSERT INTO ` + d.prefix + `audit (who, action, relay, pos, id) VALUES ('him', 'retry', 'default', 9, 'id-9'), ('her', 'discard', 'default', 9, 'id-9')`)
+		if _, stderr, code := d.run("parked", "show", "id-9"); code != fault.Failed || !strings.Contains(stderr, "for relay default it was discarded: ") || !strings.Contains(stderr, "ago by her") {
+			t.Errorf("exit %d: %s", code, stderr)
+		}
 	})
 }
 

@@ -142,6 +142,13 @@ func (s *Store) History(ctx context.Context, name string, positions []int64, aft
 	return list, rows.Err()
 }
 
+// LastAction returns the last thing that was done to messages with an id, or sql.ErrNoRows; without what it was before.
+func (s *Store) LastAction(ctx context.Context, id string) (a Action, err error) {
+	err = s.db.QueryRowContext(ctx, s.requestSQL(`SELECT n, {ago}, who, action, relay, coalesce(pos, 0), id FROM {t}audit WHERE id = $1 ORDER BY n DESC LIMIT 1`), id).
+		Scan(&a.N, seconds{&a.Ago}, &a.Who, &a.Action, &a.Relay, &a.Pos, &a.ID)
+	return a, err
+}
+
 // Asked is what Ask found.
 type Asked struct {
 	Owner string // who runs the relay and will do it; empty: nobody does
