@@ -2,11 +2,120 @@ package kafka
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/waybillhq/waybill/relay"
 )
 
-// Check implements relay.Checker.
+// Check implements relay.Checker. With Create, it makes the topics that are missing.
 func (s *Sink) Check(ctx context.Context, topics []string) ([]relay.Finding, error) {
-	return nil, nil
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.flight.Add(1)
+	}
+	s.mu.Unlock()
+	if closed {
+		return nil, errClosed
+	}
+	defer s.flight.Done()
+	if err := s.client.Ping(ctx); err != nil {
+		return nil, errConnect(err)
+	}
+	if len(topics) == 0 {
+		return nil, nil
+	}
+	admin := kadm.NewClient(s.client)
+	details, err := admin.ListTopics(ctx, topics...)
+	if err != nil {
+		return nil, errConnect(err)
+	}
+	var c checked
+	var made, there []string
+	for _, name := range topics {
+		switch t := details[name]; {
+		case errors.Is(t.Err, kerr.UnknownTopicOrPartition) && s.config.Create:
+			made = append(made, name)
+		case errors.Is(t.Err, kerr.UnknownTopicOrPartition):
+			c.warn(errNoTopic(name).Error())
+		case errors.Is(t.Err, kerr.TopicAuthorizationFailed):
+			c.warn(errForbidden(name, t.Err).Error())
+		case t.Err != nil:
+			c.warn(errAsking(name, t.Err).Error())
+		default:
+			there = append(there, name)
+		}
+	}
+	for name, err := range s.create(ctx, made) {
+		c.warn(err.Error())
+		details[name] = kadm.TopicDetail{}
+	}
+	if len(there) == 0 { // what was made has what the configuration says
+		return c.found, nil
+	}
+	settings, err := admin.DescribeTopicConfigs(ctx, there...)
+	if err != nil {
+		c.warn("waybill: WB2331 kafka: read the settings of the topics: %v. Try: allow this user to DescribeConfigs, or check them by hand", err)
+		return c.found, nil
+	}
+	for _, set := range settings {
+		if set.Err != nil {
+			c.warn("waybill: WB2331 kafka: read the settings of topic %q: %v. Try: allow this user to DescribeConfigs, or check them by hand", set.Name, set.Err)
+			continue
+		}
+		c.topic(set, details[set.Name].Partitions.NumReplicas(), s.config.MaxBatchBytes)
+	}
+	return c.found, nil
+}
+
+type checked struct{ found []relay.Finding }
+
+func (c *checked) warn(format string, args ...any) { c.say(false, format, args...) }
+
+func (c *checked) say(refuse bool, format string, args ...any) {
+	if len(args) > 0 {
+		format = fmt.Sprintf(format, args...)
+	}
+	c.found = append(c.found, relay.Finding{Refuse: refuse, Text: format})
+}
+
+func (c *checked) topic(set kadm.ResourceConfig, replicas, batch int) {
+	value := map[string]string{}
+	for _, v := range set.Configs {
+		value[v.Key] = v.MaybeValue()
+	}
+	number := func(key string) (int64, bool) {
+		n, err := strconv.ParseInt(value[key], 10, 64)
+		return n, err == nil
+	}
+	if replicas > 0 && replicas < 3 {
+		c.warn("waybill: WB2332 kafka: topic %q has %d replica(s): what is confirmed is lost with few disks. Try: 3 replicas", set.Name, replicas)
+	}
+	if n, ok := number("min.insync.replicas"); ok && n < 2 {
+		// With several replicas somebody counts on them, and acks=all means one machine whenever the others lag.
+		c.say(replicas > 1, "waybill: WB2333 kafka: topic %q has min.insync.replicas=%d: a message is confirmed when only the leader has it, and lost with it. Try: 2, with 3 replicas", set.Name, n)
+	}
+	if value["unclean.leader.election.enable"] == "true" {
+		c.say(true, "waybill: WB2334 kafka: topic %q takes a leader that lacks confirmed messages. Try: unclean.leader.election.enable=false", set.Name)
+	}
+	deletes := value["cleanup.policy"] == "" || strings.Contains(value["cleanup.policy"], "delete")
+	if n, ok := number("retention.ms"); deletes && ok && n >= 0 && n < (24*time.Hour).Milliseconds() {
+		c.warn("waybill: WB2335 kafka: topic %q drops messages after %v, read or not. Try: retention.ms above the longest lag of a consumer", set.Name, time.Duration(n)*time.Millisecond)
+	}
+	if n, ok := number("retention.bytes"); deletes && ok && n >= 0 {
+		c.warn("waybill: WB2335 kafka: topic %q drops its oldest messages beyond %d bytes a partition, read or not. Try: retention.bytes=-1, or above the longest lag of a consumer", set.Name, n)
+	}
+	if strings.Contains(value["cleanup.policy"], "compact") {
+		c.warn("waybill: WB2336 kafka: topic %q is compacted: it keeps the newest message of a key, and refuses those without one. Try: cleanup.policy=delete, or a key for every message", set.Name)
+	}
+	if n, ok := number("max.message.bytes"); ok && n < int64(batch) {
+		c.warn("waybill: WB2337 kafka: topic %q takes at most %d bytes at once, and MaxBatchBytes is %d. Try: raise max.message.bytes, or lower MaxBatchBytes and the limits of Publish", set.Name, n, batch)
+	}
 }

@@ -142,20 +142,26 @@ func (f *fence) transact(r *request, renew bool) (map[*partition]error, error) {
 	leaders := map[int32][]*partition{}
 	f.sink.mu.Lock()
 	for _, p := range r.parts {
-		if p.producer.id != f.id || p.producer.epoch != f.epoch {
-			p.producer = producer{id: f.id, epoch: f.epoch, transactional: true}
+		if !p.producer.known || p.producer.id != f.id || p.producer.epoch != f.epoch {
+			p.producer = producer{id: f.id, epoch: f.epoch, transactional: true, known: true}
 		}
 		leaders[p.leader] = append(leaders[p.leader], p)
 	}
 	f.sink.mu.Unlock()
-	if err := f.try(r.ctx, "add partitions to", func() error { return f.add(r) }); err != nil {
-		return nil, err
+	var faults map[*partition]error
+	err := f.try(r.ctx, "add partitions to", func() (err error) {
+		faults, err = f.add(r)
+		return err
+	})
+	if err != nil || len(faults) > 0 {
+		return faults, err
 	}
-	faults := f.produce(r, leaders)
-	if len(faults) > 0 {
+	if faults := f.produce(r, leaders); len(faults) > 0 {
 		return faults, nil
 	}
-	err := f.try(r.ctx, "commit", func() error { return f.commit(r.ctx) })
+	if err = f.try(r.ctx, "commit", func() error { return f.commit(r.ctx) }); err == nil {
+		err = f.completed(r.ctx)
+	}
 	f.dirty = err != nil
 	return nil, err
 }
@@ -183,7 +189,7 @@ func (f *fence) try(ctx context.Context, step string, do func() error) error {
 func mayPass(err error) bool {
 	var refused *kerr.Error
 	if errors.As(err, &refused) {
-		return refused.Retriable
+		return refused.Retriable || refused == kerr.ConcurrentTransactions // the one before is still being completed
 	}
 	return !isLogin(err)
 }
@@ -217,7 +223,8 @@ func (f *fence) take(ctx context.Context, renew bool) error {
 	return nil
 }
 
-func (f *fence) add(r *request) error {
+// add makes the partitions part of the transaction, all or none. It returns those whose topic is at fault.
+func (f *fence) add(r *request) (faults map[*partition]error, err error) {
 	req := kmsg.NewPtrAddPartitionsToTxnRequest()
 	req.TransactionalID, req.ProducerID, req.ProducerEpoch = f.sink.config.TransactionalID, f.id, f.epoch
 	numbers := map[string][]int32{}
@@ -229,14 +236,29 @@ func (f *fence) add(r *request) error {
 	}
 	resp, err := req.RequestWith(r.ctx, f.sink.client)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	faults = map[*partition]error{}
 	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			err := kerr.ErrorForCode(p.ErrorCode)
-			if err != nil && err != kerr.OperationNotAttempted { // another partition's fault
-				return fmt.Errorf("topic %q: %w", t.Topic, err)
+		for _, a := range t.Partitions {
+			why := kerr.ErrorForCode(a.ErrorCode)
+			if why == kerr.UnknownTopicOrPartition || classOf(why) == topicFault {
+				faults[r.part(t.Topic, a.Partition)] = why
+			} else if why != nil && why != kerr.OperationNotAttempted { // as it is because of another partition
+				err = fmt.Errorf("topic %q: %w", t.Topic, why)
 			}
+		}
+	}
+	if len(faults) > 0 {
+		err = nil
+	}
+	return faults, err
+}
+
+func (r *request) part(topic string, number int32) *partition {
+	for _, p := range r.parts {
+		if p.topic.name == topic && p.number == number {
+			return p
 		}
 	}
 	return nil
@@ -277,4 +299,36 @@ func (f *fence) commit(ctx context.Context) error {
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
 	return err
+}
+
+// completed waits until every partition knows that the transaction is committed. The coordinator answers a commit before that,
+// and where it dies in between, its successor can take a partition that it has not heard of yet for one that was deleted:
+// then the messages lie there and nobody who reads only what is committed ever sees them.
+func (f *fence) completed(ctx context.Context) error {
+	req := kmsg.NewPtrDescribeTransactionsRequest()
+	req.TransactionalIDs = []string{f.sink.config.TransactionalID}
+	for {
+		resp, err := req.RequestWith(ctx, f.sink.client)
+		if err == nil && len(resp.TransactionStates) != 1 {
+			err = errSilent
+		}
+		if err == nil {
+			state := resp.TransactionStates[0]
+			switch err = kerr.ErrorForCode(state.ErrorCode); {
+			case err != nil || state.ProducerID == f.id && state.ProducerEpoch == f.epoch && state.State == "PrepareCommit":
+			case state.ProducerID == f.id && state.ProducerEpoch == f.epoch && (state.State == "CompleteCommit" || state.State == "Empty"):
+				return nil
+			default:
+				err = fmt.Errorf("it is in state %q of epoch %d", state.State, state.ProducerEpoch)
+			}
+		}
+		if err != nil {
+			return errTransaction("see the end of", err)
+		}
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+			return errTransaction("see the end of", ctx.Err())
+		}
+	}
 }

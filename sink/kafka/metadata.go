@@ -162,6 +162,9 @@ func (t *topic) learn(found kmsg.MetadataResponseTopic) []outcome {
 
 // create makes topics as the configuration says. Some other process may have been quicker.
 func (s *Sink) create(ctx context.Context, names []string) map[string]error {
+	if len(names) == 0 {
+		return nil
+	}
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = int32(askTime.Milliseconds())
 	for _, name := range names {
