@@ -22,11 +22,12 @@ type branch struct {
 
 	to      Position // where the range that is read ends
 	open    bool
-	busy    bool // a call to the range's reader is under way
-	ended   bool // all of the range is read
-	dozing  bool // to fall asleep once nothing is under way
-	answers bool // one of its messages has been published: until then it reads one at a time
-	count   int  // messages of the range
+	busy    bool   // a call to the range's reader is under way
+	ended   bool   // all of the range is read
+	dozing  bool   // to fall asleep once nothing is under way
+	answers bool   // one of its messages has been published: until then it reads one at a time
+	count   int    // messages of the range
+	head    *entry // the first message that has no place: the next try needs no reading
 }
 
 // mostHeld is how many keys of one topic may be set aside, by copy, before it becomes a branch. It goes on when half are left.
@@ -79,7 +80,7 @@ func (c *core) onNoTopic(l *lane, e *entry, err error) {
 
 // overfull makes a topic a branch of which too many keys are set aside.
 func (c *core) overfull(topic string, err error) {
-	if c.ranger && c.heldOf[topic] > min(mostHeld, c.cfg.MaxHeld/2) && c.branch(topic) == nil {
+	if c.ranger && topic != "" && c.heldOf[topic] > min(mostHeld, c.cfg.MaxHeld/2) && c.branch(topic) == nil {
 		c.branchOff(topic, fmt.Errorf("more than %d keys are set aside: %w", mostHeld, err))
 	}
 }
@@ -121,7 +122,12 @@ func (c *core) drop(w *window, topic string, to entryState) {
 // doze sends a branch to sleep because its topic still has no place.
 func (c *core) doze(b *branch, err error) {
 	b.dozing = true
+	b.head = nil
 	if err != nil {
+		if first := b.win[b.done]; first.state == queued {
+			behind := first.batch.Position(first.n)
+			b.head = &entry{msg: first.msg, batch: &Batch{Position: func(int) Position { return behind }}, of: &b.window}
+		}
 		b.err = shorten(err)
 		c.asideErr = b.err
 	}
@@ -162,6 +168,11 @@ func (c *core) tendBranches() {
 		c.awake = b
 		b.window = window{limit: max(c.cfg.Window/2, min(c.cfg.Window, 4)), limitBytes: max(c.cfg.WindowBytes/4, 1), saved: b.saved}
 		b.to, b.answers, b.dozing, b.ended, b.count = b.saved, false, false, false, b.page()
+		if e := b.head; e != nil {
+			b.to = e.batch.Position(e.n)
+			b.win, b.bytes = []*entry{e}, sizeOf(e.msg)
+			c.push(e)
+		}
 	}
 	if c.mergeBy > 0 && c.now >= c.mergeBy { // a message that fails pins the cursor: others wait no longer
 		c.doze(b, nil)
@@ -185,6 +196,7 @@ func (c *core) tendBranches() {
 			c.sleep(b)
 			c.tendNext()
 		}
+	case !b.open && !b.answers && len(b.win) > 0 && !c.pinned(&b.window): // the head is tried
 	case len(b.win) == 0 && len(c.win) == 0 && (b.saved == c.saved || c.broken == bugMergedEarly):
 		c.merge(b)
 	case c.merging && len(c.win) > 0: // the relay's cursor comes to rest first

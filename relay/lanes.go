@@ -163,7 +163,9 @@ func (c *core) onConfirmed(e *entry, err error) {
 	} else {
 		e.state, e.err = queued, err
 		c.lastErr = err.Error()
-		c.retriedN++
+		if c.cfg.OnRejected != Park || !IsRejected(err) {
+			c.retriedN++
+		}
 		if errors.Is(err, ErrLost) { // the broker knows a newer owner
 			c.drain(endLost, err)
 		}

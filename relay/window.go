@@ -248,7 +248,7 @@ func (c *core) findGaps() {
 
 func (c *core) findGapsOf(w *window) {
 	last := len(w.win)
-	for last > w.done && w.win[last-1].state == queued {
+	for c.awake == nil && last > w.done && w.win[last-1].state == queued { // lanes go across two windows: then all is sent
 		last--
 	}
 	for _, e := range w.win[w.done:last] {

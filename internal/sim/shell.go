@@ -82,6 +82,9 @@ func (p *proc) openRange(t *task, topic string, from, to relay.Position) error {
 	if err != nil {
 		return err
 	}
+	if p.session == nil || p.session.life != p.w.db.life { // the end of the range is of that session
+		return errBroken
+	}
 	at := snapshot.Cursor{S0: snapshot.Beginning}
 	if from != "" {
 		if at, err = snapshot.ParseCursor(string(from)); err != nil {
