@@ -20,6 +20,11 @@ func TestKafkaInAProcessOfItsOwn(t *testing.T) {
 	waybilltest.TestSink(t, realHarness(t, kafka.Config{}))
 }
 
+func TestKafkaInAProcessOfItsOwnWithAFence(t *testing.T) {
+	t.Parallel()
+	waybilltest.TestSink(t, realHarness(t, kafka.Config{TransactionalID: "relay-1"}))
+}
+
 // realHarness gives each case a topic of its own on one Apache Kafka: the cases run one after the other.
 func realHarness(t *testing.T, config kafka.Config) func(t *testing.T) waybilltest.SinkHarness {
 	k := testenv.StartKafka(t, testenv.KafkaConfig{})
