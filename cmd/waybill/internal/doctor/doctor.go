@@ -86,7 +86,7 @@ func Findings(list []relay.Finding) (found []Result) {
 		if f.Refuse {
 			r.Level = Refuse
 		}
-		r.Code, r.Text, _ = strings.Cut(f.Text, " ")
+		r.Code, r.Text, _ = strings.Cut(strings.TrimPrefix(f.Text, "waybill: "), " ") // as an error it would have that prefix
 		r.Text, r.Try, _ = strings.Cut(r.Text, ". Try: ")
 		found = append(found, r)
 	}

@@ -35,7 +35,7 @@ unknown source a the rest: these checks could not be made, because nobody answer
 
 func TestAFindingOfASinkIsAResult(t *testing.T) {
 	t.Parallel()
-	got := Findings([]relay.Finding{{Refuse: true, Text: "WB2203 jetstream: in memory. Try: a file"}, {Text: "WB2206 jetstream: old"}})
+	got := Findings([]relay.Finding{{Refuse: true, Text: "WB2203 jetstream: in memory. Try: a file"}, {Text: "waybill: WB2206 jetstream: old"}})
 	if len(got) != 2 || got[0] != (Result{Level: Refuse, Code: "WB2203", Text: "jetstream: in memory", Try: "a file"}) || got[1] != (Result{Level: Warn, Code: "WB2206", Text: "jetstream: old"}) {
 		t.Errorf("got %+v", got)
 	}
