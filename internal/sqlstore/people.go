@@ -155,8 +155,8 @@ type Asked struct {
 	After int64  // what is done because of it is an action with a greater n
 }
 
-// askAtOnce is how many rows are asked for in one transaction: it locks the lease, which the owner must renew meanwhile.
-const askAtOnce = 500
+// askAtOnce is how many rows are asked for in one transaction: the owner's renewals and saves wait for it.
+const askAtOnce = 200
 
 // Ask writes down what who wants of some messages of a relay, and tells the relay's owner. With Edit, edits are what changes, by
 // pos, as [Edited] writes it. Messages that are no longer there are passed over, and one asked to change may be retried as well.
@@ -180,8 +180,11 @@ func (s *Store) Ask(ctx context.Context, name, who, request string, positions []
 
 func (s *Store) askPart(ctx context.Context, tx Querier, name, who, request string, positions []int64, edits map[int64]string) (owner string, err error) {
 	// The lease first: it is the row that Acquire locks first, too, so no request changes while it is being done.
-	if _, err := tx.ExecContext(ctx, s.requestSQL(`UPDATE {t}lease SET asked = {true} WHERE relay = $1`), name); err != nil {
-		return "", err
+	// Then the cursor, which every save locks first: two that locked parked rows in other orders would wait for each other.
+	for _, query := range []string{`UPDATE {t}lease SET asked = {true} WHERE relay = $1`, `{lock cursor}`} {
+		if _, err := tx.ExecContext(ctx, s.requestSQL(query), name); err != nil {
+			return "", err
+		}
 	}
 	err = tx.QueryRowContext(ctx, s.d.sql(`SELECT owner FROM {t}lease WHERE relay = $1 AND expires_at > {now}`), name).Scan(&owner)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {

@@ -33,6 +33,7 @@ var requestWords = map[*database][]string{
 		"{ago}", "extract(epoch FROM clock_timestamp() - at)::float8",
 		"{was:", "(before::json ->> '",
 		"{true}", "true",
+		"{lock cursor}", "SELECT 1 FROM waybill.cursor WHERE relay = $1 AND branch = '' FOR UPDATE",
 	},
 	sqlite: {
 		"{passed}", "CASE WHEN c.position LIKE 'flagged%' THEN true ELSE o.pos <= CAST(c.position AS INTEGER) END",
@@ -45,6 +46,7 @@ var requestWords = map[*database][]string{
 		"{ago}", "unixepoch('subsec') - at / 1e6",
 		"{was:", "(before ->> '$.",
 		"{true}", "1",
+		"{lock cursor}", "SELECT ?1", // one writer at a time
 	},
 }
 

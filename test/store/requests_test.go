@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -327,4 +328,38 @@ func TestTheRelayRoleIsEnoughForRequests(t *testing.T) {
 	if audit := a.audited(); audit != "me edit:a;me discard:b;me retry:c;" {
 		t.Errorf("audited: %s", audit)
 	}
+}
+
+// A save and a request change the same rows in other orders. If they waited for each other, the server would break off one, and a
+// save that fails costs the tenure and duplicates.
+func TestASaveAndARequestNeverBlockEachOther(t *testing.T) {
+	onEachDatabase(t, func(t *testing.T, a *asking) {
+		var ids []string
+		var positions []int64
+		for i := range 40 {
+			ids, positions = append(ids, fmt.Sprint("m", i)), append(positions, int64(i+1))
+		}
+		aside := a.publish("", ids...)
+		owner, person := a.store(), a.store()
+		lease := acquire(t, owner, "owner").Lease
+		a.save(owner, lease, relay.Save{Position: a.end, Park: aside})
+		saved := make(chan error, 1)
+		go func() {
+			var err error
+			for n := 0; n < 60 && err == nil; n++ {
+				save := relay.Save{Retried: slices.Clone(aside)}
+				slices.Reverse(save.Retried)
+				err = owner.Save(context.Background(), lease, save)
+			}
+			saved <- err
+		}()
+		for range 60 {
+			if _, err := person.Ask(t.Context(), "r", "me", sqlstore.Retry, positions, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := <-saved; err != nil {
+			t.Error(err)
+		}
+	})
 }
