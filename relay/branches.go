@@ -137,7 +137,7 @@ func (c *core) doze(b *branch, err error) {
 // sleep sets the moment of a branch's next try.
 func (c *core) sleep(b *branch) {
 	b.tries++
-	b.until = c.now + c.backoff(b.tries+6, 5*time.Minute) // from about a second on
+	b.until = c.now + c.backoff(b.tries+6, time.Minute) // from about a second on; a try is one message
 }
 
 // branchDue is the moment at which a branch wants to be tended; 0: none.
