@@ -271,7 +271,7 @@ func (c *sinkCase) rejectsOnlyTheBad() {
 func (c *sinkCase) tellsTopics() {
 	messages := c.series(0, 100)
 	for i := 3; i < 100; i += 10 {
-		messages[i].Topic = c.MissingTopic
+		messages[i].Topic, messages[i].Key = c.MissingTopic, fmt.Sprint("key-", i)
 	}
 	for i, err := range c.send(c.open(), messages...) {
 		if i%10 == 3 {

@@ -135,12 +135,17 @@ func settle(list []outcome) {
 	}
 }
 
-// fail marks the entries as failed, so that none behind them is stored. Guarded by sink.mu.
+// fail marks the entries as failed, so that none behind them is stored. A fault of the message or the topic is told of the
+// first of a key: what stands behind it only waits. Guarded by sink.mu.
 func fail(entries []entry, err error) []outcome {
 	list := make([]outcome, 0, len(entries))
 	for _, e := range entries {
+		why := err
+		if e.call.isBroken(e) && (relay.IsTopic(err) || relay.IsRejected(err)) {
+			why = errBehind(e)
+		}
 		e.call.breakAt(e)
-		list = append(list, outcome{e, err})
+		list = append(list, outcome{e, why})
 	}
 	return list
 }
