@@ -29,7 +29,7 @@ func dial(ctx context.Context, config *Config, to server) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	cut := context.AfterFunc(ctx, func() { raw.Close() })
+	inTime := context.AfterFunc(ctx, func() { raw.Close() })
 	conn := raw
 	if to.tls {
 		settings, err := config.tls(to.uri.Host)
@@ -52,7 +52,7 @@ func dial(ctx context.Context, config *Config, to server) (*link, error) {
 		SASL: mechanism, Vhost: to.uri.Vhost, Heartbeat: heartbeat, FrameSize: 128 << 10, Locale: "en_US",
 		Properties: amqp.Table{"product": "waybill", "connection_name": "waybill " + config.Source},
 	})
-	if err == nil && !cut() {
+	if err == nil && !inTime() {
 		err = ctx.Err()
 	}
 	if err != nil {

@@ -49,7 +49,7 @@ func (l *link) missing(queue string) (bool, error) {
 	}
 	_, err = ch.QueueDeclarePassive(queue, true, false, false, false, nil)
 	if e := (*amqp.Error)(nil); errors.As(err, &e) && e.Server && e.Recover {
-		return e.Code == amqp.NotFound && strings.Contains(e.Reason, "no queue '"), nil
+		return e.Code == amqp.AccessRefused || strings.Contains(e.Reason, "no queue '"), nil // who may not ask cannot tell
 	}
 	if err != nil {
 		return false, err
