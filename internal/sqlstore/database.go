@@ -12,7 +12,7 @@ type database struct {
 	// milliseconds, {past} a moment long ago, {us} turns a number of microseconds into a span, {left} is the microseconds until
 	// expires_at, {among} holds for a pos of list $2, {sync}$n{/sync} is true and makes the commit durable when $n is 'on', not when it is 'off'.
 	// {cursors} defines s, the cursors of outboxes that have no flag, {behind} tells whether row t is behind one of them, and
-	// {every} whether that holds for all; NULL when there are none.
+	// {every} whether that holds for all; NULL when there are none. {taken} tells whether row t's topic is one that a relay publishes.
 	words []string
 	// mark stands before the number of a placeholder.
 	mark string

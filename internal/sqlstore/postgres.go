@@ -26,6 +26,8 @@ var postgres = &database{
 			"FROM waybill.cursor WHERE position NOT LIKE 'flagged%') ",
 		"{behind}", "pg_visible_in_snapshot(t.xid, s.s0) IS TRUE",
 		"{every}", "bool_and",
+		"{taken}", "EXISTS (SELECT FROM waybill.cursor AS c WHERE c.branch = '' AND (c.topics IS NULL OR EXISTS (SELECT FROM json_array_elements_text(c.topics::json) AS p " +
+			`WHERE t.topic LIKE replace(replace(replace(replace(p, '\', '\\'), '%', '\%'), '_', '\_'), '*', '%'))))`,
 	},
 	chunk: 1000,
 	// The planner keeps to the index on pos, and a column without a time zone is read as the reader reads it.

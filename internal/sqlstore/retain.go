@@ -88,7 +88,7 @@ type retention struct{ survey, remove, holders string }
 
 // retention returns the statements for one log. $1 is the pos before the chunk, $2 the age, $3 the chunk's size or last pos.
 func (d *database) retention(log Log) retention {
-	cursors, done := "{cursors}", "(SELECT {every}({behind}) FROM s)"
+	cursors, done := "{cursors}", "((SELECT {every}({behind}) FROM s) AND {taken})"
 	passed := done
 	if log.Published != "" {
 		cursors, done = "", "t."+log.Published

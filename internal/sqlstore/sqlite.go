@@ -28,6 +28,8 @@ var sqlite = &database{
 		"{cursors}", "WITH s AS (SELECT relay, CAST(position AS INTEGER) AS s0 FROM waybill_cursor WHERE position NOT LIKE 'flagged%') ",
 		"{behind}", "t.pos <= s.s0",
 		"{every}", "min",
+		"{taken}", "EXISTS (SELECT 1 FROM waybill_cursor AS c WHERE c.branch = '' AND (c.topics IS NULL OR EXISTS (SELECT 1 FROM json_each(c.topics) " +
+			"WHERE t.topic GLOB replace(replace(value, '[', '[[]'), '?', '[?]'))))",
 	},
 	chunk: 100, // the application's writers wait for it
 	list: func(positions []int64) string {

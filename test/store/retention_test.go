@@ -149,11 +149,11 @@ type running struct {
 	reader relay.Reader
 }
 
-func (o *outbox) relay(name string) *running {
+func (o *outbox) relay(name string, topics ...string) *running {
 	o.t.Helper()
 	r := &running{o: o, src: o.open()}
 	var err error
-	r.tenure, err = r.src.Acquire(o.t.Context(), relay.Claim{Relay: name, Owner: "test", TTL: time.Hour})
+	r.tenure, err = r.src.Acquire(o.t.Context(), relay.Claim{Relay: name, Owner: "test", TTL: time.Hour, Topics: topics})
 	o.must(err)
 	r.reader, err = r.src.Open(o.t.Context(), r.tenure.Position)
 	o.must(err)
@@ -218,6 +218,25 @@ func TestRetentionDeletesBehindEveryCursorAndNoParkedRow(t *testing.T) {
 		o.retain(0, "3,7")
 		fast.unpark(3)
 		o.retain(0, "7")
+	})
+}
+
+// Two relays share an outbox by topic. What neither takes is passed by both and published by none.
+func TestRetentionKeepsTheTopicsThatNoRelayTakes(t *testing.T) {
+	t.Parallel()
+	outboxes(t, false, func(o *outbox) {
+		o.publish(5)
+		for pos, topic := range []string{"", "orders.new", "orders", "billing", "x-y", "x_y"} {
+			exec(o.t, o.db, fmt.Sprintf(`UPDATE %s SET topic = '%s' WHERE pos = %d`, o.table, topic, pos))
+		}
+		first := o.relay("first", "orders.*", "x_y")
+		second := o.relay("second", "billing")
+		first.passLast(5)
+		second.passLast(5)
+		o.retain(0, "2,4")
+		all := o.relay("all")
+		all.passLast(2)
+		o.retain(0, "")
 	})
 }
 
