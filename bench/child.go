@@ -14,11 +14,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/waybillhq/waybill/relay"
 	"github.com/waybillhq/waybill/sink/jetstream"
+	"github.com/waybillhq/waybill/sink/kafka"
+	"github.com/waybillhq/waybill/sink/rabbitmq"
 	"github.com/waybillhq/waybill/source/postgres"
 )
 
@@ -32,7 +32,7 @@ func child(args []string) {
 	case "relay":
 		err = relayOnce(args[1], args[2], args[3], args[4], args[5])
 	case "client":
-		err = bareClient(args[1], args[2])
+		err = bareClient(args[1], args[2], args[3])
 	default:
 		err = fmt.Errorf("no child %q", args[0])
 	}
@@ -95,6 +95,14 @@ func (c *counted) Publish(ctx context.Context, messages []*relay.Message, confir
 	})
 }
 
+// countedOrder keeps what the relay asks a sink for by its type.
+type countedOrder struct {
+	*counted
+	relay.Fencer
+}
+
+func (countedOrder) OrderedBatch() {}
+
 type null struct{}
 
 func (null) Publish(_ context.Context, messages []*relay.Message, confirm func(int, error)) {
@@ -121,16 +129,18 @@ func relayOnce(url, name, cursor, to, count string) error {
 		return err
 	}
 	defer source.Close()
-	var sink relay.Sink = null{}
-	if !strings.HasPrefix(to, "null") {
-		if sink, err = jetstream.New(to, jetstream.Config{}); err != nil {
-			return err
-		}
+	inner, err := sinkTo(to)
+	if err != nil {
+		return err
 	}
-	c := &counted{Sink: sink, done: make(chan struct{})}
+	c := &counted{Sink: inner, done: make(chan struct{})}
 	want, _ := strconv.ParseInt(count, 10, 64)
 	c.left.Store(want)
-	r, err := relay.New(relay.Config{Name: name, Source: source, Store: source, Sink: c, Observer: nullObserver(to)})
+	sink := relay.Sink(c)
+	if k, ok := inner.(*kafka.Sink); ok {
+		sink = countedOrder{c, k}
+	}
+	r, err := relay.New(relay.Config{Name: name, Source: source, Store: source, Sink: sink, Observer: nullObserver(to)})
 	if err != nil {
 		return err
 	}
@@ -152,40 +162,43 @@ func relayOnce(url, name, cursor, to, count string) error {
 	return c.Close()
 }
 
-// bareClient publishes messages of the same size from memory as fast as the client can, with as many unconfirmed as the relay may have.
-func bareClient(url, count string) error {
-	nc, err := nats.Connect(url)
-	if err != nil {
-		return err
+// sinkTo is the sink that "null...", "nats://...", "kafka://...", "kafka+fenced://..." or "amqp://..." asks for.
+func sinkTo(to string) (relay.Sink, error) {
+	scheme, address, _ := strings.Cut(to, "://")
+	switch scheme {
+	case "nats":
+		return jetstream.New(to, jetstream.Config{})
+	case "kafka":
+		return kafka.New(address, kafka.Config{})
+	case "kafka+fenced":
+		return kafka.New(address, kafka.Config{TransactionalID: "bench"})
+	case "amqp":
+		return rabbitmq.New(to, rabbitmq.Config{})
 	}
-	defer nc.Close()
-	js, err := natsjs.New(nc, natsjs.WithPublishAsyncMaxPending(10_000))
-	if err != nil {
-		return err
-	}
+	return null{}, nil
+}
+
+// bareClient publishes what the relay would have read, from memory, without a database and without Waybill.
+func bareClient(to, count, keys string) error {
 	n, _ := strconv.Atoi(count)
-	body := []byte(strings.Repeat("x", 512))
-	start := time.Now()
-	for i := range n {
-		m := nats.NewMsg("orders")
-		m.Data = body
-		m.Header = nats.Header{
-			"Nats-Msg-Id": {fmt.Sprintf("%08d-0000-7000-8000-000000000000", i)},
-			"ce-id":       {fmt.Sprintf("%08d-0000-7000-8000-000000000000", i)}, "ce-source": {"/waybill/default"}, "ce-type": {"order.created"},
-			"ce-specversion": {"1.0"}, "ce-time": {"2026-01-01T00:00:00.000000Z"}, "ce-datacontenttype": {"application/json"},
-			"ce-sequence": {"1795510214520-0000000000000000001"}, "ce-partitionkey": {"customer-12345"},
-			"traceparent": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
-		}
-		if _, err := js.PublishMsgAsync(m, natsjs.WithStallWait(time.Minute)); err != nil {
-			return err
-		}
+	k, _ := strconv.Atoi(keys)
+	scheme, address, _ := strings.Cut(to, "://")
+	var took time.Duration
+	var err error
+	switch scheme {
+	case "nats":
+		took, err = bareJetStream(to, n)
+	case "kafka":
+		took, err = bareKafka(address, n, k, false)
+	case "kafka+more":
+		took, err = bareKafka(address, n, k, true)
+	case "amqp":
+		took, err = bareRabbitMQ(to, n)
 	}
-	select {
-	case <-js.PublishAsyncComplete():
-	case <-time.After(time.Minute):
-		return fmt.Errorf("%d messages are not acknowledged", js.PublishAsyncPending())
+	if err != nil {
+		return err
 	}
-	fmt.Printf("rate=%f\n", float64(n)/time.Since(start).Seconds())
+	fmt.Printf("rate=%f cpu=%f\n", float64(n)/took.Seconds(), float64(cpuTime().Microseconds())/float64(n))
 	return nil
 }
 

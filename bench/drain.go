@@ -42,7 +42,7 @@ func (b *bench) drain() {
 			got := b.run("relay", url, fmt.Sprintf("null-%d", round), cursor, "null", n)
 			null, rss = append(null, got["rate"]), append(rss, got["rss"])
 			b.must(restream(broker.URL()))
-			bare = append(bare, b.run("client", broker.URL(), strconv.Itoa(min(c.backlog, 200_000)))["rate"])
+			bare = append(bare, b.run("client", broker.URL(), strconv.Itoa(min(c.backlog, 200_000)), strconv.Itoa(c.keys))["rate"])
 			b.must(restream(broker.URL()))
 			got = b.run("relay", url, fmt.Sprintf("js-%d", round), cursor, broker.URL(), n)
 			js, rss = append(js, got["rate"]), append(rss, got["rss"])

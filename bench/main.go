@@ -28,7 +28,7 @@ func main() {
 		child(os.Args[2:])
 		return
 	}
-	only := flag.String("only", "drain,write,latency,observer", "what to measure")
+	only := flag.String("only", "drain,kafka,rabbitmq,write,latency,observer", "what to measure")
 	rounds := flag.Int("rounds", 3, "rounds of the drain, alternating")
 	slices := flag.Int("slices", 21, "paired slices of the write side")
 	million := flag.Int("million", 1_000_000, "the big backlog")
@@ -42,6 +42,10 @@ func main() {
 		switch name {
 		case "drain":
 			b.drain()
+		case "kafka":
+			b.kafka()
+		case "rabbitmq":
+			b.rabbitmq()
 		case "write":
 			b.write()
 		case "latency":
