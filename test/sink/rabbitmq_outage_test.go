@@ -2,7 +2,6 @@ package sink_test
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -26,6 +25,8 @@ func TestAnAlarmOfRabbitMQIsWaitedOut(t *testing.T) {
 		sink := newRabbit(t, vhost.URL, rabbitmq.Config{})
 		sendUntilStored(t, sink, message("orders", "before "+reason))
 		server.Ctl(t, alarm.raise...)
+		connections := func() int { return strings.Count(server.Log(), "accepting AMQP connection") }
+		began := connections()
 		for rounds, n := 0, 0; rounds < 3; n += 100 { // it begins when the server looks at its memory the next time
 			blocked := 0
 			for _, err := range send(t, sink, 300*time.Millisecond, many("orders", n, n+100)...) {
@@ -39,6 +40,9 @@ func TestAnAlarmOfRabbitMQIsWaitedOut(t *testing.T) {
 			} else if rounds > 0 {
 				t.Fatalf("%d of 100 are refused while the server blocks", blocked)
 			}
+		}
+		if n := connections() - began; n > 0 {
+			t.Errorf("%s: %d connections were made anew, want none", reason, n)
 		}
 		// One that waits goes on when the alarm is over, without being sent again.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -117,6 +121,6 @@ func TestWhatRabbitMQConfirmedIsThereAfterEachKill(t *testing.T) {
 		if lost > 0 || n == 0 {
 			t.Errorf("%s: of %d confirmed messages %d are lost", kind, n, lost)
 		}
-		t.Log(fmt.Sprintf("%s: %d of %d confirmed, all stored", kind, n, sent))
+		t.Logf("%s: %d of %d confirmed, all stored", kind, n, sent)
 	}
 }
