@@ -90,14 +90,14 @@ func (c *call) expire() {
 	if c.left.Load() == 0 {
 		return
 	}
+	err := errUnconfirmed(context.Cause(c.ctx))
+	if b := c.link.blocked.Load(); b != nil { // the end of the link would end it
+		err = errBlocked(b.reason)
+	}
 	if c.writing.Load() {
 		c.link.cut()
 	}
 	<-c.sent
-	err := errUnconfirmed(context.Cause(c.ctx))
-	if b := c.link.blocked.Load(); b != nil {
-		err = errBlocked(b.reason)
-	}
 	for i := range c.settled {
 		c.settle(i, err)
 	}

@@ -52,6 +52,10 @@ func dial(ctx context.Context, config *Config, to server) (*link, error) {
 		SASL: mechanism, Vhost: to.uri.Vhost, Heartbeat: heartbeat, FrameSize: 128 << 10, Locale: "en_US",
 		Properties: amqp.Table{"product": "waybill", "connection_name": "waybill " + config.Source},
 	})
+	var l *link
+	if err == nil {
+		l, err = newLink(config, client, raw)
+	}
 	if err == nil && !inTime() {
 		err = ctx.Err()
 	}
@@ -62,7 +66,7 @@ func dial(ctx context.Context, config *Config, to server) (*link, error) {
 		}
 		return nil, err
 	}
-	return newLink(config, client, raw), nil
+	return l, nil
 }
 
 func (c *Config) tls(host string) (*tls.Config, error) {

@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"hash/maphash"
 	"net"
@@ -46,14 +47,21 @@ type blocking struct {
 	over   chan struct{}
 }
 
-func newLink(config *Config, conn *amqp.Connection, raw net.Conn) *link {
+// newLink opens the channels before anything is published: a server that blocks publishers answers no request either.
+func newLink(config *Config, conn *amqp.Connection, raw net.Conn) (*link, error) {
 	l := &link{config: config, conn: conn, raw: raw}
 	l.maxBody.Store(int64(config.MaxMessageBytes))
 	if size := conn.Config.FrameSize; size > 0 {
 		l.frame = size - 8 // type, channel, size, end
 	}
 	go l.watch(conn.NotifyBlocked(make(chan amqp.Blocking, 1)))
-	return l
+	var opening sync.WaitGroup
+	var faults [lanes]error
+	for i := range lanes {
+		opening.Go(func() { l.lanes[i].session, faults[i] = l.open() })
+	}
+	opening.Wait()
+	return l, cmp.Or(faults[:]...)
 }
 
 func (l *link) watch(notices <-chan amqp.Blocking) {

@@ -88,8 +88,8 @@ func TestWhatAConsumerOfRabbitMQSeesIsWhatTheDocumentationShows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, example, _ := strings.Cut(string(page), "```\nexchange: ")
-	example, _, _ = strings.Cut("exchange: "+example, "\n```")
+	_, example, _ := strings.Cut(string(page), "```\nexchange:")
+	example, _, _ = strings.Cut("exchange:"+example, "\n```")
 	want := strings.Split(example, "\n")
 	slices.Sort(want)
 	slices.Sort(lines)
