@@ -8,7 +8,7 @@ import (
 // SimShell does what the core asks for, in the simulation. It is internal/sim's Shell, which this package cannot import.
 type SimShell interface {
 	Acquire()
-	Open(from Position)
+	Open(from Position, epoch int64)
 	Renew(lease Lease, sent time.Duration)
 	Read(b Budget)
 	QuitRead()
@@ -70,7 +70,7 @@ func (s *SimCore) step(now time.Duration, ev event) {
 		case actAcquire:
 			s.shell.Acquire()
 		case actOpen:
-			s.shell.Open(a.from)
+			s.shell.Open(a.from, a.epoch)
 		case actRenew:
 			s.shell.Renew(a.lease, a.sent)
 		case actRead:

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -16,6 +17,7 @@ var (
 	errTimeout  = errors.New("no confirmation in time")
 	errUnwanted = errors.New("message refused")
 	errNoTopic  = errors.New("unknown topic")
+	errFenced   = fmt.Errorf("the broker knows a newer owner: %w", relay.ErrLost)
 	errBehind   = errors.New("behind a message that was not stored")
 )
 
@@ -41,11 +43,15 @@ type broker struct {
 	stuckUntil time.Duration // for the first key
 	goneUntil  time.Duration // for the last topic
 	told       bool          // to accept everything from now on
+	epoch      int64         // the newest that an owner wrote with
+	tenure     int64         // the newest of which something is stored
 }
 
 // sending is one Publish: each message is answered exactly once.
 type sending struct {
 	p        *proc
+	epoch    int64 // that the sink was told
+	tenure   int64
 	until    time.Duration
 	messages []*relay.Message
 	confirm  func(i int, err error)
@@ -58,7 +64,7 @@ type sending struct {
 // and topic.
 func (b *broker) publish(p *proc, messages []*relay.Message, until time.Duration, confirm func(i int, err error)) {
 	w := b.w
-	s := &sending{p: p, until: until, messages: messages, confirm: confirm, seen: make([]bool, len(messages)), left: len(messages)}
+	s := &sending{p: p, epoch: p.epoch, tenure: p.tenure, until: until, messages: messages, confirm: confirm, seen: make([]bool, len(messages)), left: len(messages)}
 	if w.now >= until { // the process was frozen between its decision and the call
 		s.expireLater()
 	} else {
@@ -138,7 +144,9 @@ func (b *broker) take(s *sending, i int) (stored, silent bool, answer error) {
 	case w.now < b.downUntil:
 		silent, answer = b.mute, errOutage
 	default:
-		answer = b.refuses(m)
+		if answer = b.fences(s); answer == nil {
+			answer = b.refuses(m)
+		}
 		if answer == nil {
 			b.store(s, i, m)
 			return true, w.on(AckLost) && !w.healed && w.chance(0.15), nil
@@ -152,6 +160,18 @@ func (b *broker) take(s *sending, i int) (stored, silent bool, answer error) {
 	}
 	w.log("broker", "does not take", 0, m.ID+" "+m.Key+": "+answer.Error())
 	return false, silent, answer
+}
+
+// fences refuses what an old owner writes once a newer one has written.
+func (b *broker) fences(s *sending) error {
+	if !b.w.fenced {
+		return nil
+	}
+	if s.epoch < b.epoch {
+		return errFenced
+	}
+	b.epoch = s.epoch
+	return nil
 }
 
 // refuses returns what keeps the broker from this message, when it is well.
@@ -182,6 +202,10 @@ func (b *broker) store(s *sending, i int, m *message) {
 	if x := m.row.tx; !m.published() || x.lsn > b.w.db.flushed {
 		b.w.fail("phantom: %s reached the broker before its transaction had committed for good", m.ID)
 	}
+	if b.w.fenced && s.tenure < b.tenure {
+		b.w.fail("stale: %s wrote %s after its successor had written", s.p.name, m.ID)
+	}
+	b.tenure = max(b.tenure, s.tenure)
 	if m.copies == 1 && m.Key != "" {
 		b.w.checkOrder(m)
 	}

@@ -30,11 +30,12 @@ const (
 	StopWithoutSave   Bug = "a clean stop that does not save"
 	TombstoneLost     Bug = "a tombstone read as an empty body"
 	BatchNotOrdered   Bug = "a batch that stores on behind a failure"
+	NeverFenced       Bug = "a sink that is not told of a takeover"
 )
 
 // Bugs are all of them.
 var Bugs = slices.Concat(
 	[]Bug{MarkBeforeConfirm, TwoInFlight, HeldForgotten, HoldPinsWindow, TemporaryPins, BranchForgotten, MergedEarly, BranchTooFar},
 	[]Bug{IDAboveLast, XidOrder, CursorKept, SentBeforeDurable, MovedWhenRead, GuardBySubquery, NoEpoch},
-	[]Bug{OutageCounts, ReadTwice, StopWithoutSave, TombstoneLost, BatchNotOrdered},
+	[]Bug{OutageCounts, ReadTwice, StopWithoutSave, TombstoneLost, BatchNotOrdered, NeverFenced},
 )

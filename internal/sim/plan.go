@@ -103,6 +103,7 @@ type setup struct {
 	idleMove  time.Duration // between two positions without messages
 	patient   bool          // the sink's Publish returns when all is confirmed
 	ranger    bool          // the source is a relay.Ranger
+	fenced    bool          // the sink is a relay.Fencer
 	ordered   bool          // the sink is a relay.OrderedBatch
 }
 
@@ -153,6 +154,7 @@ func draw(p Plan) *setup {
 	}
 	s.pollPause, s.idleMove = pick(ms, 2*ms, 20*ms), pick(50*ms, time.Second)
 	s.patient = r.IntN(4) == 0
+	s.fenced = r.IntN(4) == 0
 	if s.ranger = r.IntN(3) > 0; s.ranger {
 		s.cfg.Source = rangerSource{}
 	}

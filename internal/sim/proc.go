@@ -29,7 +29,7 @@ type Core interface {
 // Shell does what the core asks for. No method calls back before it has returned.
 type Shell interface {
 	Acquire()
-	Open(from relay.Position)
+	Open(from relay.Position, epoch int64) // a sink that fences is told the epoch
 	Renew(lease relay.Lease, asked time.Duration)
 	Read(b relay.Budget)
 	QuitRead()
@@ -83,6 +83,8 @@ type proc struct {
 	session   *session
 	reader    reader
 	ranged    *ranged
+	tenure    int64         // the epoch of the newest tenure
+	epoch     int64         // that the sink was told
 	news      ticket        // ends the wait of the read under way for news
 	readUntil time.Duration // the read under way has ended by then
 	seen      int           // the version of the database at the last look

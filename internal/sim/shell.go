@@ -26,8 +26,11 @@ func (p *proc) Acquire() {
 }
 
 // Open implements Shell.
-func (p *proc) Open(from relay.Position) {
+func (p *proc) Open(from relay.Position, epoch int64) {
 	p.act(func() {
+		if p.w.Broken != NeverFenced {
+			p.epoch = epoch
+		}
 		p.async(func(t *task) func() {
 			err := p.openSession(t, from)
 			return func() { p.core.Opened(p.clock(), err) }

@@ -79,6 +79,7 @@ func (p *proc) acquire(t *task) (tenure relay.Tenure, err error) {
 		return tenure, errBroken
 	}
 	tenure.Lease = relay.Lease{Relay: p.w.cfg.Name, Owner: p.owner, Epoch: epoch}
+	p.tenure = epoch
 	p.w.log(p.name, "acquires, epoch", epoch-1_700_000_000_000, string(tenure.Position))
 	return tenure, c.response(t)
 }
