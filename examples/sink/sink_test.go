@@ -23,7 +23,7 @@ func TestTheSinkKeepsTheContract(t *testing.T) {
 		e.start(t, "127.0.0.1:0")
 		t.Cleanup(func() { e.server.Close() })
 		return waybilltest.SinkHarness{
-			Open:  func(*testing.T) relay.Sink { return &Sink{URL: "http://" + e.address, Source: "/example"} },
+			Open:  func(*testing.T) relay.Sink { return New("http://"+e.address, "/example") },
 			Topic: "orders", MissingTopic: "nothing", LargestPayload: 1 << 16,
 			Received: e.received, Kill: func() { e.server.Close() }, Start: func() { e.start(t, e.address) },
 			Lacks: map[waybilltest.SinkAbility]string{waybilltest.Deduplication: "the endpoint keeps every copy"},
