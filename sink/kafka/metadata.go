@@ -13,7 +13,7 @@ import (
 const (
 	askTime   = 5 * time.Second
 	askPause  = 100 * time.Millisecond
-	askMisses = 2 // a broker that has not heard of a new topic yet says that it is missing
+	askMisses = 3 // a broker that has not heard of a new topic yet says that it is missing
 )
 
 // lookUp has a topic asked for, in the background. Called with Sink.mu held.
