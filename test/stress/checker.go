@@ -20,11 +20,12 @@ type Observer struct {
 	mu    sync.Mutex
 	seen  map[string]int   // copies by id
 	order map[string][]int // first copies' versions by key
+	last  map[string]int   // newest copy's version by key
 }
 
 // NewObserver returns an empty observer.
 func NewObserver() *Observer {
-	return &Observer{seen: map[string]int{}, order: map[string][]int{}}
+	return &Observer{seen: map[string]int{}, order: map[string][]int{}, last: map[string]int{}}
 }
 
 // See takes one copy. The payload is key/version.
@@ -34,6 +35,7 @@ func (o *Observer) See(id string, payload []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.seen[id]++
+	o.last[key] = n
 	if o.seen[id] == 1 {
 		o.order[key] = append(o.order[key], n)
 	}
@@ -49,12 +51,13 @@ func (o *Observer) Count() int {
 // Verdict compares what was seen with what was committed.
 type Verdict struct {
 	Committed, Seen, Lost, Phantom, Inversions, Duplicates int
+	Stale                                                  int    // keys whose last copy is not of their last version
 	First                                                  string // the first violation, for people
 }
 
 func (v Verdict) String() string {
-	return fmt.Sprintf("%d committed, %d seen, %d lost, %d phantoms, %d inversions, %d duplicates %s",
-		v.Committed, v.Seen, v.Lost, v.Phantom, v.Inversions, v.Duplicates, v.First)
+	return fmt.Sprintf("%d committed, %d seen, %d lost, %d phantoms, %d inversions, %d duplicates, %d stale %s",
+		v.Committed, v.Seen, v.Lost, v.Phantom, v.Inversions, v.Duplicates, v.Stale, v.First)
 }
 
 // OK tells whether nothing was lost, invented or turned round.
@@ -89,6 +92,9 @@ func (o *Observer) Check(b Business) Verdict {
 				note("key %s: version %d came after %d", key, version, last)
 			}
 			last = max(last, version)
+		}
+		if o.last[key] != n {
+			v.Stale++
 		}
 		for version := 1; version <= n; version++ {
 			if !have[version] {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"log/slog"
+	"math"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,10 +36,45 @@ func newStage(t *testing.T, k kind, url string) *stage {
 	return s
 }
 
-// arrive waits until the observer has seen as much as is committed.
-func (s *stage) arrive(t *testing.T, o *Observer, what string) {
+// arrive waits until as much has arrived as is committed.
+func (s *stage) arrive(t *testing.T, observe func(*testing.T) *Observer, what string) {
 	t.Helper()
-	within(t, what+" to arrive", func() bool { return o.Count() >= Total(t.Context(), t, s.db) })
+	var seen, want int
+	defer func() {
+		if seen < want {
+			t.Logf("%d of %d committed messages have arrived", seen, want)
+		}
+	}()
+	within(t, what+" to arrive", func() bool {
+		seen, want = observe(t).Count(), Total(t.Context(), t, s.db)
+		return seen >= want
+	})
+}
+
+// check compares what arrived with what was committed.
+func (s *stage) check(t *testing.T, o *Observer, bound int) Verdict {
+	t.Helper()
+	v := o.Check(Committed(t.Context(), t, s.db))
+	t.Log(v)
+	if !v.OK() {
+		t.Error("the promise is broken")
+	}
+	if v.Duplicates > bound {
+		t.Errorf("%d duplicates, at most %d allowed", v.Duplicates, bound)
+	}
+	return v
+}
+
+// underLoad runs f while the load writes without end.
+func (s *stage) underLoad(t *testing.T, f func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	s.load.Per = math.MaxInt
+	var loading sync.WaitGroup
+	loading.Go(func() { s.load.Run(ctx, t) })
+	defer loading.Wait()
+	defer cancel()
+	f()
 }
 
 func exec(t *testing.T, db *sql.DB, query string) {
@@ -66,8 +103,14 @@ func run(t *testing.T, tx *sql.Tx, queries ...string) {
 	}
 }
 
-// startRelay runs a relay in this process until the test or the returned func ends it; a relay that fails fails the test.
-func (s *stage) startRelay(t *testing.T, cfg relay.Config) (stop func()) {
+// running is a relay in this process.
+type running struct {
+	*relay.Relay
+	stop func()
+}
+
+// startRelay runs a relay in this process until the test or stop ends it; a relay that fails fails the test.
+func (s *stage) startRelay(t *testing.T, cfg relay.Config) running {
 	t.Helper()
 	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	src, end, err := s.read(s.url, cfg.Logger)
@@ -88,7 +131,7 @@ func (s *stage) startRelay(t *testing.T, cfg relay.Config) (stop func()) {
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
 	stopped := false
-	stop = func() {
+	stop := func() {
 		if stopped {
 			return
 		}
@@ -99,16 +142,17 @@ func (s *stage) startRelay(t *testing.T, cfg relay.Config) (stop func()) {
 		}
 	}
 	t.Cleanup(stop)
-	return stop
+	return running{r, stop}
 }
+
+const patience = time.Minute
 
 // within polls a condition; it fails the test when the condition does not come true in time.
 func within(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	const limit = time.Minute
-	for end := time.Now().Add(limit); !ok(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited %v for %s", limit, what)
+			t.Fatalf("waited %v for %s", patience, what)
 		}
 	}
 }

@@ -1,57 +1,29 @@
 package stress
 
 import (
-	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"os"
 	osexec "os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/waybillhq/waybill/internal/testenv"
 )
 
-// scene is a stage beside a broker with a stream that stores every copy: deduplication would hide what the relay does.
+// scene is a stage beside a broker, for relay processes.
 type scene struct {
 	*stage
-	name string // of the kind
-	nats *testenv.NATS
+	name   string // of the kind
+	broker *broker
 }
 
-func newScene(t *testing.T, name string) *scene {
+func newScene(t *testing.T, kind, broker string) *scene {
 	t.Helper()
-	k := kinds[name]
-	s := &scene{newStage(t, k, k.database(t)), name, testenv.StartNATS(t, testenv.NATSConfig{})}
-	s.stream(t, func(ctx context.Context, js jetstream.JetStream) error {
-		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders"}, Duplicates: 100 * time.Millisecond})
-		return err
-	})
-	return s
-}
-
-func (s *scene) stream(t *testing.T, f func(context.Context, jetstream.JetStream) error) {
-	t.Helper()
-	nc, err := nats.Connect(s.nats.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := f(ctx, js); err != nil {
-		t.Fatal(err)
-	}
+	k := kinds[kind]
+	s := newStage(t, k, k.database(t))
+	return &scene{s, kind, startBroker(t, broker, s.load.Topic)}
 }
 
 // process starts a relay process.
@@ -59,87 +31,40 @@ func (s *scene) process(t *testing.T, owner string, lease time.Duration) *testen
 	t.Helper()
 	cmd := osexec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "WAYBILL_STRESS_RELAY="+owner, "WAYBILL_STRESS_KIND="+s.name, "WAYBILL_STRESS_SOURCE="+s.url,
-		"WAYBILL_STRESS_SINK="+s.nats.URL(), "WAYBILL_STRESS_LEASE="+lease.String())
+		"WAYBILL_STRESS_BROKER="+s.broker.kind, "WAYBILL_STRESS_SINK="+s.broker.url, "WAYBILL_STRESS_LEASE="+lease.String())
 	return testenv.Start(t, cmd)
 }
 
-// observe reads the whole stream, as an independent consumer.
-func (s *scene) observe(t *testing.T) *Observer {
+// finish waits until everything committed has arrived by way of p, the last process, and ends it.
+func (s *scene) finish(t *testing.T, p *testenv.Process, bound int) Verdict {
 	t.Helper()
-	o := NewObserver()
-	s.stream(t, func(ctx context.Context, js jetstream.JetStream) error {
-		stream, err := js.Stream(ctx, "ORDERS")
-		if err != nil {
-			return err
-		}
-		left := stream.CachedInfo().State.Msgs
-		consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
-		for err == nil && left > 0 {
-			var batch jetstream.MessageBatch
-			if batch, err = consumer.Fetch(int(min(left, 1000))); err != nil {
-				break
-			}
-			for m := range batch.Messages() {
-				o.See(m.Headers().Get("Nats-Msg-Id"), m.Data())
-				left--
-			}
-			err = batch.Error()
-		}
-		return err
-	})
-	return o
-}
-
-// drained waits until everything committed is in the stream.
-func (s *scene) drained(t *testing.T) {
-	t.Helper()
-	want := Total(t.Context(), t, s.db)
-	var seen int
-	defer func() {
-		if t.Failed() {
-			t.Logf("%d of %d committed messages arrived", seen, want)
-		}
-	}()
-	within(t, "the backlog to drain", func() bool {
-		seen = s.observe(t).Count()
-		return seen >= want
-	})
-}
-
-func (s *scene) check(t *testing.T, bound int) {
-	t.Helper()
-	v := s.observe(t).Check(Committed(t.Context(), t, s.db))
-	t.Log(v)
-	if !v.OK() {
-		t.Error("the promise is broken")
+	s.arrive(t, s.broker.observe, "everything committed")
+	if err := p.Stop(); err != nil {
+		t.Errorf("the last relay process ended with %v", err)
 	}
-	if v.Duplicates > bound {
-		t.Errorf("%d duplicates, at most %d allowed", v.Duplicates, bound)
-	}
+	return s.check(t, s.broker.observe(t), bound)
 }
 
-// underLoad runs f while the load writes without end.
-func (s *scene) underLoad(t *testing.T, f func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	s.load.Per = math.MaxInt
-	var loading sync.WaitGroup
-	loading.Go(func() { s.load.Run(ctx, t) })
-	defer loading.Wait()
-	defer cancel()
-	f()
+// path is from where to where, and how often a relay on it is ended.
+type path struct {
+	kind, broker string
+	ends         int
 }
+
+func (p path) String() string { return p.kind + " to " + p.broker }
 
 func TestRelayKilledAtRandomMomentsLosesNothing(t *testing.T) {
 	t.Parallel()
-	for name, kills := range map[string]int{
-		"postgres cursor": per(5, 20), "postgres flagged": per(3, 20), "sqlite cursor": per(2, 20), "sqlite flagged": per(1, 20),
+	for _, path := range []path{
+		{"postgres cursor", "jetstream", per(5, 20)}, {"postgres flagged", "jetstream", per(3, 20)},
+		{"sqlite cursor", "jetstream", per(2, 20)}, {"sqlite flagged", "jetstream", per(1, 20)},
+		{"postgres cursor", "kafka", per(3, 20)}, {"postgres cursor", "kafka with a fence", per(3, 20)}, {"postgres cursor", "rabbitmq", per(3, 20)},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(path.String(), func(t *testing.T) {
 			t.Parallel()
-			s := newScene(t, name)
+			s := newScene(t, path.kind, path.broker)
 			s.underLoad(t, func() {
-				for n := range kills {
+				for n := range path.ends {
 					p := s.process(t, fmt.Sprintf("p%d", n), time.Second)
 					p.WaitOutput(t, "state=running")
 					within(t, "the load to go on", func() bool { return Total(t.Context(), t, s.db) > 100*n })
@@ -147,23 +72,23 @@ func TestRelayKilledAtRandomMomentsLosesNothing(t *testing.T) {
 					p.Kill()
 				}
 			})
-			s.process(t, "last", time.Second)
-			s.drained(t)
-			s.check(t, window*kills)
+			s.finish(t, s.process(t, "last", time.Second), window*path.ends)
 		})
 	}
 }
 
 func TestCleanStopLeavesNoDuplicates(t *testing.T) {
 	t.Parallel()
-	for name, stops := range map[string]int{
-		"postgres cursor": per(2, 20), "postgres flagged": per(1, 20), "sqlite cursor": per(1, 20), "sqlite flagged": per(1, 20),
+	for _, path := range []path{
+		{"postgres cursor", "jetstream", per(2, 20)}, {"postgres flagged", "jetstream", per(1, 20)},
+		{"sqlite cursor", "jetstream", per(1, 20)}, {"sqlite flagged", "jetstream", per(1, 20)},
+		{"postgres cursor", "kafka", per(2, 20)}, {"postgres cursor", "kafka with a fence", per(1, 20)}, {"postgres cursor", "rabbitmq", per(2, 20)},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(path.String(), func(t *testing.T) {
 			t.Parallel()
-			s := newScene(t, name)
+			s := newScene(t, path.kind, path.broker)
 			s.underLoad(t, func() {
-				for n := range stops {
+				for n := range path.ends {
 					p := s.process(t, fmt.Sprintf("p%d", n), 10*time.Second)
 					p.WaitOutput(t, "state=running")
 					time.Sleep(rand.N(200 * time.Millisecond)) // any moment will do
@@ -172,36 +97,42 @@ func TestCleanStopLeavesNoDuplicates(t *testing.T) {
 					}
 				}
 			})
-			s.process(t, "last", 10*time.Second)
-			s.drained(t)
-			s.check(t, 0)
+			s.finish(t, s.process(t, "last", 10*time.Second), 0)
 		})
 	}
 }
 
 func TestPausedLeaderStepsDownWhenItWakes(t *testing.T) {
 	t.Parallel()
-	s := newScene(t, "postgres cursor")
-	const lease = time.Second
-	first := s.process(t, "first", lease)
-	first.WaitOutput(t, "state=running owner=first")
-	second := s.process(t, "second", lease)
-	loaded := make(chan struct{})
-	go func() {
-		defer close(loaded)
-		s.load.Run(t.Context(), t)
-	}()
-	within(t, "messages to arrive", func() bool { return s.observe(t).Count() > 50 })
-	first.Pause()
-	within(t, "the second to take over", func() bool { return strings.Contains(second.Output(), "state=running owner=second") })
-	time.Sleep(2 * lease) // three lease times in all, with the second at work
-	first.Continue()
-	first.WaitOutput(t, "state=standby owner=second")
-	<-loaded
-	s.drained(t)
-	var owner string
-	if err := s.db.QueryRow(`SELECT owner FROM waybill.lease WHERE relay = 'stress'`).Scan(&owner); err != nil || owner != "second" {
-		t.Errorf("the owner is %q, %v", owner, err)
+	for _, path := range []path{{"postgres cursor", "jetstream", 1}, {"postgres cursor", "kafka", 1}, {"postgres cursor", "kafka with a fence", 1}} {
+		t.Run(path.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, path.kind, path.broker)
+			const lease = time.Second
+			first := s.process(t, "first", lease)
+			first.WaitOutput(t, "state=running owner=first")
+			second := s.process(t, "second", lease)
+			loaded := make(chan struct{})
+			go func() {
+				defer close(loaded)
+				s.load.Run(t.Context(), t)
+			}()
+			within(t, "messages to arrive", func() bool { return s.broker.observe(t).Count() > 50 })
+			first.Pause()
+			within(t, "the second to take over", func() bool { return strings.Contains(second.Output(), "state=running owner=second") })
+			time.Sleep(2 * lease) // three lease times in all, with the second at work
+			first.Continue()
+			first.WaitOutput(t, "state=standby owner=second")
+			<-loaded
+			s.arrive(t, s.broker.observe, "everything committed")
+			var owner string
+			if err := s.db.QueryRow(`SELECT owner FROM waybill.lease WHERE relay = 'stress'`).Scan(&owner); err != nil || owner != "second" {
+				t.Errorf("the owner is %q, %v", owner, err)
+			}
+			first.Kill()
+			if v := s.finish(t, second, 2*window); path.broker == "kafka with a fence" && v.Stale > 0 {
+				t.Errorf("%d keys end with an old version", v.Stale)
+			}
+		})
 	}
-	s.check(t, 2*window)
 }

@@ -2,10 +2,12 @@ package stress
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,7 +126,7 @@ func (k kind) prepare(t *testing.T, db *sql.DB) Load {
 	if err != nil {
 		t.Fatal(err)
 	}
-	load := Load{DB: db, Outbox: outbox, Writers: 12, Keys: 40, Per: per(60, 600), Think: 4 * time.Millisecond, Early: `SELECT pg_current_xact_id()`,
+	load := Load{DB: db, Outbox: outbox, Topic: "orders-" + strings.ToLower(rand.Text()[:12]), Writers: 12, Keys: 40, Per: per(60, 600), Think: 4 * time.Millisecond, Early: `SELECT pg_current_xact_id()`,
 		Begin: func(ctx context.Context, db *sql.DB) (*sql.Tx, error) { return db.BeginTx(ctx, nil) }}
 	for n := range load.Keys {
 		exec(t, db, fmt.Sprintf(`INSERT INTO counter VALUES ('k%d', 0)`, n))

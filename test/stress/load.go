@@ -18,6 +18,7 @@ import (
 type Load struct {
 	DB      *sql.DB
 	Outbox  *waybill.Outbox
+	Topic   string
 	Writers int
 	Keys    int
 	Per     int // transactions of each writer
@@ -98,7 +99,7 @@ func (l Load) publish(ctx context.Context, tx *sql.Tx, key string) error {
 	if err := tx.QueryRowContext(ctx, `UPDATE counter SET n = n + 1 WHERE key = $1 RETURNING n`, key).Scan(&n); err != nil {
 		return err
 	}
-	m := waybill.Message{ID: crand.Text(), Topic: "orders", Key: key, Type: "order.changed", Payload: fmt.Appendf(nil, "%s/%d", key, n)}
+	m := waybill.Message{ID: crand.Text(), Topic: l.Topic, Key: key, Type: "order.changed", Payload: fmt.Appendf(nil, "%s/%d", key, n)}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO sent (id) VALUES ($1)`, m.ID); err != nil {
 		return err
 	}

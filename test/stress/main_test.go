@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/waybillhq/waybill/relay"
-	"github.com/waybillhq/waybill/sink/jetstream"
 )
 
 // TestMain lets the test binary be the relay process that the tests kill.
@@ -32,7 +31,7 @@ func relayProcess() int {
 		return fail(err)
 	}
 	defer end()
-	sink, err := jetstream.New(os.Getenv("WAYBILL_STRESS_SINK"), jetstream.Config{})
+	sink, err := brokers[os.Getenv("WAYBILL_STRESS_BROKER")].sink(os.Getenv("WAYBILL_STRESS_SINK"))
 	if err != nil {
 		return fail(err)
 	}
