@@ -1,0 +1,193 @@
+package takeover
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Whose clock is wrong cannot matter here: the database's clock alone decides when a lease ends, and a process counts its own
+// lease on a clock that nobody sets.
+
+func TestAKilledOwnerIsFollowed(t *testing.T) {
+	parallel(t)
+	for _, n := range []int{2, 5} {
+		t.Run(fmt.Sprint(n, " processes"), func(t *testing.T) {
+			parallel(t)
+			s := newScene(t, lease)
+			kills := per(2, 25)
+			var figures figures
+			s.underLoad(t, func() {
+				s.startMany(t, n)
+				for range kills {
+					time.Sleep(rand.N(300 * time.Millisecond)) // any moment will do
+					s.killOwners(t, 1+rand.IntN(n/2), &figures)
+					for len(s.alive()) < n {
+						s.start(t)
+					}
+				}
+				t.Logf("after %d kills: %s", kills, s.whoOwns(t))
+			})
+			s.check(t, kills*len(patterns)*window)
+			t.Log(figures)
+		})
+	}
+}
+
+// killOwners kills the owners of relays drawn by lot, at most that many processes, and waits until others have published
+// something of everything that these owned.
+func (s *scene) killOwners(t *testing.T, most int, f *figures) {
+	t.Helper()
+	before := s.owned(t)
+	var victims []*process
+	for _, now := range before { // in no order
+		if !slices.Contains(victims, now.owner) && len(victims) < most {
+			victims = append(victims, now.owner)
+		}
+	}
+	killed := time.Now()
+	for _, p := range victims {
+		p.kill()
+	}
+	for relay, old := range before {
+		if !slices.Contains(victims, old.owner) {
+			continue
+		}
+		var taken, published time.Time
+		within(t, "a successor to publish on "+relay, func() bool {
+			s.each(t, fmt.Sprintf(`SELECT min(at) FROM leases WHERE relay = '%s-%s' AND epoch > %d HAVING count(*) > 0`, s.name, relay, old.epoch), func(scan func(...any) error) error {
+				return scan(&taken)
+			})
+			if !taken.IsZero() {
+				published = s.broker(relay).first(relay, taken)
+			}
+			return !published.IsZero()
+		})
+		f.taken, f.published = append(f.taken, taken.Sub(killed)), append(f.published, published.Sub(killed))
+	}
+	s.owned(t)
+}
+
+func (s *scene) broker(relay string) *observed {
+	if strings.HasPrefix(relay, "js") {
+		return s.brokers[0]
+	}
+	return s.brokers[1]
+}
+
+// figures are how long after kill -9 the lease was another's, and how long until a consumer saw its first message.
+type figures struct{ taken, published []time.Duration }
+
+func (f figures) String() string {
+	line := func(list []time.Duration) string {
+		slices.Sort(list)
+		at := func(share float64) time.Duration {
+			return list[min(len(list)-1, int(share*float64(len(list))))].Round(time.Millisecond)
+		}
+		return fmt.Sprintf("p50 %v, p99 %v, max %v", at(0.5), at(0.99), at(1))
+	}
+	return fmt.Sprintf("takeover after kill -9 with a lease of %v, %d relays: the lease was taken after %s; the first message of the successor was seen after %s",
+		lease, len(f.taken), line(f.taken), line(f.published))
+}
+
+func TestAWokenOwnerStepsDown(t *testing.T) {
+	parallel(t)
+	for _, n := range []int{2, 5} {
+		t.Run(fmt.Sprint(n, " processes"), func(t *testing.T) {
+			parallel(t)
+			s := newScene(t, lease)
+			pauses := per(1, 10)
+			s.underLoad(t, func() {
+				s.startMany(t, n)
+				for range pauses {
+					s.pauseOwner(t)
+				}
+				t.Logf("after %d pauses: %s", pauses, s.whoOwns(t))
+			})
+			s.check(t, 2*pauses*len(patterns)*window)
+		})
+	}
+}
+
+// pauseOwner stops the owner of the most relays for three leases.
+func (s *scene) pauseOwner(t *testing.T) {
+	t.Helper()
+	owned := map[*process][]string{}
+	var sleeper *process
+	for relay, now := range s.owned(t) {
+		owned[now.owner] = append(owned[now.owner], relay)
+		if len(owned[now.owner]) > len(owned[sleeper]) {
+			sleeper = now.owner
+		}
+	}
+	time.Sleep(rand.N(300 * time.Millisecond)) // any moment will do
+	sleeper.pause()
+	s.owned(t)
+	taken := time.Now()
+	for _, relay := range owned[sleeper] {
+		within(t, "a successor to publish on "+relay, func() bool { return !s.broker(relay).first(relay, taken).IsZero() })
+	}
+	time.Sleep(2 * lease) // three in all
+	sleeper.wake()
+	within(t, "the woken owner to stand by", func() bool {
+		states := map[string]int{}
+		for _, now := range sleeper.status() {
+			states[now.State]++
+		}
+		return states["standby"] == len(patterns)
+	})
+}
+
+func TestARollingRestartRepeatsNothing(t *testing.T) {
+	parallel(t)
+	s := newScene(t, 20*time.Second) // a broker on a busy machine must not be too late for a send: then copies are allowed
+	const n = 5
+	s.underLoad(t, func() {
+		s.startMany(t, n)
+		for round := range per(2, 6) {
+			for _, p := range s.alive() {
+				p.awake.Store(false)
+				if err := p.Stop(); err != nil {
+					t.Errorf("process %d ended with %v", p.number, err)
+				}
+				s.start(t)
+				s.owned(t)
+			}
+			t.Logf("after round %d: %s", round+1, s.whoOwns(t))
+		}
+	})
+	s.check(t, 0)
+}
+
+// Somebody deletes the row of a lease: the next owner comes at once, while the one before still believes in its lease, for
+// twenty seconds. It learns better at its next save or renewal, or when Kafka refuses it. Every other time it sleeps while it
+// is followed, and wakes up in that belief.
+func TestALeaseDeletedByHandMakesNoTwoOwners(t *testing.T) {
+	parallel(t)
+	s := newScene(t, 20*time.Second)
+	s.asked = math.MaxInt // before it starts a process
+	deletes := per(6, 60)
+	s.underLoad(t, func() {
+		s.startMany(t, 2)
+		for n := range deletes {
+			for relay, old := range s.owned(t) { // one by lot
+				if n%2 == 0 {
+					old.owner.pause()
+				}
+				s.exec(t, `DELETE FROM waybill.lease WHERE relay = $1`, s.name+"-"+relay)
+				within(t, "a new owner of "+relay, func() bool { return s.tenures(t)[relay].epoch > old.epoch })
+				if n%2 == 0 {
+					taken := time.Now()
+					within(t, "a successor to publish on "+relay, func() bool { return !s.broker(relay).first(relay, taken).IsZero() })
+					old.owner.wake()
+				}
+				break
+			}
+		}
+	})
+	s.check(t, deletes*window)
+}
