@@ -38,6 +38,8 @@ type entry struct {
 func newCall(ctx context.Context, s *Sink, n int, confirm func(int, error)) *call {
 	c := &call{ctx: ctx, sink: s, confirm: confirm, settled: make([]atomic.Bool, n), requests: map[*request]bool{}}
 	c.left.Store(int32(n))
+	s.mu.Lock() // expire waits for it, and so sees stop
+	defer s.mu.Unlock()
 	c.stop = context.AfterFunc(ctx, c.expire)
 	return c
 }

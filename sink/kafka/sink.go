@@ -85,11 +85,9 @@ func (s *Sink) Publish(ctx context.Context, messages []*relay.Message, confirm f
 		return
 	}
 	c := newCall(ctx, s, len(messages), confirm)
-	if ctx.Err() != nil {
-		c.expire()
-		return
+	if ctx.Err() == nil { // else the call is over already
+		c.give(messages)
 	}
-	c.give(messages)
 }
 
 // Close waits for what is in flight and closes the connections. Closing twice is safe.
