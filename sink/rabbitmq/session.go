@@ -10,8 +10,8 @@ import (
 )
 
 // session is one channel with its messages in flight. A single goroutine takes the returns and, from one goroutine per
-// message, the acknowledgements. The client hands a return over before it reads on, so a return is always known before
-// the acknowledgement of the same message. (NotifyPublish would do without a goroutine per message, but it tells
+// message, the acknowledgements. The client hands a return over before it reads on, so when a message lands its return lies
+// in the channel already, which is emptied first. (NotifyPublish would do without a goroutine per message, but it tells
 // acknowledgements in order: one queue without a leader would hold up all others.)
 type session struct {
 	link    *link
@@ -45,7 +45,8 @@ func (l *link) open() (*session, error) {
 		return nil, err
 	}
 	s := &session{link: l, ch: ch, landed: make(chan *flight), byID: map[string][]*flight{}}
-	s.returns = ch.NotifyReturn(make(chan amqp.Return)) // without a buffer: see above
+	// The client waits 5 s for room and then drops a return. After a pause of the process that time may be over, so it must never wait.
+	s.returns = ch.NotifyReturn(make(chan amqp.Return, 1024))
 	s.closes = ch.NotifyClose(make(chan *amqp.Error, 1))
 	go s.collect()
 	return s, nil
@@ -77,16 +78,12 @@ func (s *session) collect() {
 	for {
 		select {
 		case r, open := <-s.returns:
-			if !open {
-				s.returns = nil
-				break
-			}
-			s.mu.Lock()
-			for _, f := range s.byID[r.MessageId] { // all of that id, for a return does not say which
-				f.returned = true
-			}
-			s.mu.Unlock()
+			s.mark(r, open)
 		case f := <-s.landed:
+			for len(s.returns) > 0 {
+				r, open := <-s.returns
+				s.mark(r, open)
+			}
 			s.land(f)
 		case e, open := <-s.closes:
 			s.closing(e, open)
@@ -94,6 +91,18 @@ func (s *session) collect() {
 		if s.closes == nil && s.finished() {
 			return
 		}
+	}
+}
+
+func (s *session) mark(r amqp.Return, open bool) {
+	if !open {
+		s.returns = nil
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.byID[r.MessageId] { // all of that id, for a return does not say which
+		f.returned = true
 	}
 }
 
