@@ -145,7 +145,8 @@ func (s *stage) startRelay(t *testing.T, cfg relay.Config) running {
 	return running{r, stop}
 }
 
-const patience = time.Minute
+// patience is longer than anything healthy takes on a loaded machine.
+var patience = time.Duration(per(1, 5)) * time.Minute
 
 // within polls a condition; it fails the test when the condition does not come true in time.
 func within(t *testing.T, what string, ok func() bool) {

@@ -115,6 +115,8 @@ func (s *stage) orderStress(t *testing.T, relays ...outlet) {
 	for _, r := range relays {
 		running := s.startRelay(t, r.Config)
 		defer running.stop()
+		// A relay that is not known yet holds back no retention.
+		within(t, r.Name+" to own its relay", func() bool { return running.Status().State == "running" })
 	}
 	arrive := func(what string) {
 		t.Helper()

@@ -3,6 +3,7 @@ package stress
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,13 +15,14 @@ import (
 type trouble struct {
 	begin, end func()
 	lasts      time.Duration
+	flows      bool // all the same, through the servers that are left
 }
 
 func killed(server interface {
 	Kill()
 	Restart()
 }, down time.Duration) trouble {
-	return trouble{server.Kill, server.Restart, down}
+	return trouble{server.Kill, server.Restart, down, false}
 }
 
 // hour is an outage of an hour, scaled: every back-off has come to its longest.
@@ -38,6 +40,8 @@ func times(n int, make func(lasts time.Duration) trouble) (list []trouble) {
 // set aside.
 func TestBrokersInTroubleUnderLoadLoseNothingTheyConfirmed(t *testing.T) {
 	t.Parallel()
+	var all sync.WaitGroup // at once, for they wait more than they work
+	defer all.Wait()
 	for name, start := range map[string]func(t *testing.T, topic string) (map[string]*broker, []trouble){
 		"jetstream, killed": func(t *testing.T, topic string) (map[string]*broker, []trouble) {
 			n := newJetStream(t)
@@ -57,14 +61,14 @@ func TestBrokersInTroubleUnderLoadLoseNothingTheyConfirmed(t *testing.T) {
 			b := kafkaTopic(t, k.Brokers(), topic, map[string]*string{"min.insync.replicas": &two})
 			return map[string]*broker{"kafka": b}, times(per(0, 10), func(d time.Duration) trouble {
 				var leader *testenv.KafkaNode
-				return trouble{func() { leader = kafkaLeader(t, k, topic); leader.Kill() }, func() { leader.Restart() }, d}
+				return trouble{func() { leader = kafkaLeader(t, k, topic); leader.Kill() }, func() { leader.Restart() }, d, true}
 			})
 		},
 		"rabbitmq, killed and without disk": func(t *testing.T, topic string) (map[string]*broker, []trouble) {
 			r := testenv.StartRabbitMQ(t, testenv.RabbitMQConfig{})
 			list := times(per(1, 10), func(d time.Duration) trouble { return killed(r, d) })
 			list = append(list, trouble{
-				func() { r.Ctl(t, "set_disk_free_limit", "100000GB") }, func() { r.Ctl(t, "set_disk_free_limit", "10MB") }, 5 * time.Second})
+				func() { r.Ctl(t, "set_disk_free_limit", "100000GB") }, func() { r.Ctl(t, "set_disk_free_limit", "10MB") }, 5 * time.Second, false})
 			relays := map[string]*broker{}
 			for _, kind := range []string{"quorum", "classic"} {
 				relays[kind] = rabbitQueue(t, r.Vhost(t), kind, topic)
@@ -73,13 +77,14 @@ func TestBrokersInTroubleUnderLoadLoseNothingTheyConfirmed(t *testing.T) {
 			return relays, list
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			k := kinds["postgres cursor"]
-			s := newStage(t, k, k.database(t))
-			s.load.Think = 30 * time.Millisecond // the backlog of an outage is gone soon
-			to, troubles := start(t, s.load.Topic)
-			s.suffer(t, to, troubles)
+		all.Go(func() {
+			t.Run(name, func(t *testing.T) {
+				k := kinds["postgres cursor"]
+				s := newStage(t, k, k.database(t))
+				s.load.Think = 30 * time.Millisecond // the backlog of an outage is gone soon
+				to, troubles := start(t, s.load.Topic)
+				s.suffer(t, to, troubles)
+			})
 		})
 	}
 }
@@ -106,6 +111,9 @@ func (s *stage) suffer(t *testing.T, to map[string]*broker, troubles []trouble) 
 			time.Sleep(rand.N(300 * time.Millisecond)) // any moment will do
 			trouble.begin()
 			time.Sleep(trouble.lasts)
+			if trouble.flows {
+				flow()
+			}
 			trouble.end()
 		}
 		flow()
