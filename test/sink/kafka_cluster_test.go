@@ -175,3 +175,55 @@ func TestApacheKafkaNamesWhatIsWrongWithATopic(t *testing.T) {
 		}
 	}
 }
+
+func TestApacheKafkaThatFreezesIsAnOutageAndChangesNoOrder(t *testing.T) {
+	t.Parallel()
+	for _, config := range []kafka.Config{{MaxBatchBytes: 4_000}, {MaxBatchBytes: 4_000, TransactionalID: "relay-1"}} {
+		t.Run("fence "+config.TransactionalID, func(t *testing.T) {
+			t.Parallel()
+			k := testenv.StartKafka(t, testenv.KafkaConfig{})
+			c := realConsumer(k, "orders")
+			c.create(t, 1, 1, "orders", nil)
+			sink := realSink(t, k, config)
+			sendAll(t, sink, run("orders", "one", 0, 10))
+			for n := range 3 {
+				messages := run("orders", "one", 1000*n+100, 1000*n+1000)
+				frozen := make(chan struct{})
+				time.AfterFunc(time.Duration(n)*5*time.Millisecond, func() { // somewhere in the run
+					k.Pause()
+					close(frozen)
+				})
+				errs := send(t, sink, 500*time.Millisecond, messages...)
+				<-frozen
+				k.Continue()
+				confirmed := len(prefix(t, messages, errs))
+				sendUntilAll(t, sink, messages[confirmed:])
+			}
+			first, last := map[string]bool{}, ""
+			for _, p := range c.stored(t, 2710) {
+				if !first[p.ID] && len(p.ID) == len(last) && p.ID < last {
+					t.Fatalf("%s comes behind %s", p.ID, last)
+				}
+				if !first[p.ID] {
+					last = p.ID
+				}
+				first[p.ID] = true
+			}
+			if len(first) != 2710 {
+				t.Errorf("%d are stored", len(first))
+			}
+		})
+	}
+}
+
+// sendUntilAll sends one key's run until all is confirmed, as a relay does: what failed comes again, in order.
+func sendUntilAll(t *testing.T, sink relay.Sink, messages []*relay.Message) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); len(messages) > 0; {
+		errs := send(t, sink, 2*time.Second, messages...)
+		messages = messages[len(prefix(t, messages, errs)):]
+		if time.Now().After(end) {
+			t.Fatal(errs[len(errs)-1])
+		}
+	}
+}
