@@ -127,7 +127,14 @@ func (s series) median() float64 {
 }
 
 func (s series) String() string {
-	return fmt.Sprintf("%.4g (%.4g-%.4g)", s.median(), slices.Min(s), slices.Max(s))
+	return fmt.Sprintf("%s (%s-%s)", short(s.median()), short(slices.Min(s)), short(slices.Max(s)))
+}
+
+func short(v float64) string {
+	if v >= 10_000 {
+		return fmt.Sprintf("%.0fk", v/1000)
+	}
+	return fmt.Sprintf("%.4g", v)
 }
 
 // over divides pairwise.
