@@ -19,6 +19,8 @@ type KafkaConfig struct {
 	Nodes int
 	// Settings are more properties of every node, such as "message.max.bytes=4096"; the last of a name wins.
 	Settings []string
+	// Features are the levels that differ from the newest, such as "transaction.version=1".
+	Features []string
 	// SASL are the mechanisms of which Brokers asks for one: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER (which takes
 	// any unsecured token, RFC 7515 appendix A.5). Defaults to none.
 	SASL []string

@@ -98,6 +98,9 @@ func (c KafkaConfig) jaas(mechanism string) string {
 // format makes the node's folder ready for its first start, with the users of SCRAM in it.
 func (i *kafkaInstall) format(n *KafkaNode, cluster string, c KafkaConfig) error {
 	args := []string{"kafka.tools.StorageTool", "format", "-t", cluster, "-c", n.properties()}
+	for _, feature := range c.Features {
+		args = append(args, "--feature", feature)
+	}
 	for _, mechanism := range c.SASL {
 		if !strings.HasPrefix(mechanism, "SCRAM-") {
 			continue

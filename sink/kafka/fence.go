@@ -13,8 +13,8 @@ import (
 )
 
 // fence publishes under a transactional id, one transaction at a time: at most one batch of each partition, stored together.
-// A transaction that fails is never mended. The next one begins with a new epoch of the id, which the coordinator gives only
-// to who has the newest one: that ends what is open, and cannot shut out a new owner.
+// A transaction that fails is never mended. It is aborted, which the coordinator allows only under the newest epoch, and the
+// next one begins with a new epoch: what is still under way of the old one is refused.
 type fence struct {
 	sink *Sink
 
@@ -27,7 +27,8 @@ type fence struct {
 	// Of the goroutine that runs.
 	id    int64
 	epoch int16
-	dirty bool // a transaction may be open
+	open  bool // a transaction may be open
+	spent bool // the epoch must not be used again
 }
 
 // transactionTime is how long a transaction that nobody ends holds up those who read only what is committed.
@@ -133,12 +134,17 @@ func (f *fence) finish(r *request, faults map[*partition]error, err error) (done
 
 // transact stores the batches and commits, or says which of them failed, or why nothing works.
 func (f *fence) transact(r *request, renew bool) (map[*partition]error, error) {
-	if renew || f.dirty {
+	if f.open && !renew {
+		if err := f.try(r.ctx, "abort", func() error { return f.abort(r.ctx) }); err != nil {
+			return nil, err
+		}
+	}
+	if f.spent || renew {
 		if err := f.try(r.ctx, "begin", func() error { return f.take(r.ctx, renew) }); err != nil {
 			return nil, err
 		}
 	}
-	f.dirty = true
+	f.open, f.spent = true, true
 	leaders := map[int32][]*partition{}
 	f.sink.mu.Lock()
 	for _, p := range r.parts {
@@ -157,12 +163,14 @@ func (f *fence) transact(r *request, renew bool) (map[*partition]error, error) {
 		return faults, err
 	}
 	if faults := f.produce(r, leaders); len(faults) > 0 {
+		// Left open for transactionTime, it would cost us the id. If this fails, the next transaction does it.
+		_ = f.abort(r.ctx)
 		return faults, nil
 	}
-	if err = f.try(r.ctx, "commit", func() error { return f.commit(r.ctx) }); err == nil {
+	if err = f.try(r.ctx, "commit", func() error { return f.end(r.ctx, true) }); err == nil {
 		err = f.completed(r.ctx)
 	}
-	f.dirty = err != nil
+	f.open, f.spent = err != nil, err != nil
 	return nil, err
 }
 
@@ -198,7 +206,8 @@ func isFenced(err error) bool {
 	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.InvalidProducerIDMapping)
 }
 
-// take gets a new epoch of the id: unconditionally at the beginning of a tenure, else only from the one we have.
+// take gets a new epoch of the id: unconditionally at the beginning of a tenure, else only from the one we have. Coordinators
+// compare that one only while no transaction is open, and spend it if one is: abort goes before.
 func (f *fence) take(ctx context.Context, renew bool) error {
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.TransactionalID = &f.sink.config.TransactionalID
@@ -214,7 +223,7 @@ func (f *fence) take(ctx context.Context, renew bool) error {
 	if err != nil {
 		return err
 	}
-	f.id, f.epoch, f.dirty = resp.ProducerID, resp.ProducerEpoch, false
+	f.id, f.epoch, f.open, f.spent = resp.ProducerID, resp.ProducerEpoch, false, false
 	if renew {
 		f.sink.mu.Lock()
 		f.renew = false
@@ -291,9 +300,20 @@ func (f *fence) produce(r *request, leaders map[int32][]*partition) map[*partiti
 	return faults
 }
 
-func (f *fence) commit(ctx context.Context) error {
+func (f *fence) abort(ctx context.Context) error {
+	err := f.end(ctx, false)
+	if err == kerr.InvalidTxnState { // none is open, or it was committed and only the answer was lost
+		err = nil
+	}
+	if err == nil {
+		f.open = false
+	}
+	return err
+}
+
+func (f *fence) end(ctx context.Context, commit bool) error {
 	req := kmsg.NewPtrEndTxnRequest()
-	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = f.sink.config.TransactionalID, f.id, f.epoch, true
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = f.sink.config.TransactionalID, f.id, f.epoch, commit
 	resp, err := req.RequestWith(ctx, f.sink.client)
 	if err == nil {
 		err = kerr.ErrorForCode(resp.ErrorCode)

@@ -29,6 +29,33 @@ func TestAnOldOwnerCannotWriteToApacheKafkaAfterTheNewOne(t *testing.T) {
 	fencedOff(t, c, open(), open())
 }
 
+// Coordinators with transaction.version=1 never take back an epoch that they made to end a transaction.
+func TestTheOwnerOutlivesATransactionThatFailed(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"1", "2"} {
+		t.Run("transaction.version="+version, func(t *testing.T) {
+			t.Parallel()
+			k := testenv.StartKafka(t, testenv.KafkaConfig{Features: []string{"transaction.version=" + version}})
+			c, small := realConsumer(k, "orders"), "4000"
+			c.create(t, 1, 1, c.topic, map[string]*string{"max.message.bytes": &small})
+			sink := realSink(t, k, kafka.Config{TransactionalID: "relay-1"})
+			sink.Fence(1)
+			for round := range 3 {
+				messages := many(c.topic, 10*round, 10*round+10)
+				messages[5].Payload = make([]byte, 5_000)
+				for i, err := range send(t, sink, time.Minute, messages...) {
+					if want := map[bool]string{true: "rejected", false: "confirmed"}[i == 5]; class(err) != want {
+						t.Fatalf("round %d, message %d: %v, want %s", round, i, err, want)
+					}
+				}
+			}
+			if got := c.stored(t, 27); len(got) != 27 {
+				t.Errorf("%d are stored", len(got))
+			}
+		})
+	}
+}
+
 // fencedOff plays two owners of one relay, who both publish to "orders".
 func fencedOff(t *testing.T, c *kafkaConsumer, first, second relay.Fencer) {
 	t.Helper()
