@@ -126,6 +126,11 @@ func (s *scene) underLoad(t *testing.T, f func()) {
 // check waits until both brokers have everything and compares with what was committed.
 func (s *scene) check(t *testing.T, duplicates int) {
 	t.Helper()
+	within(t, "the load's last commits, which nobody waited for", func() (done bool) {
+		s.each(t, `SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() AND application_name <> 'waybill' AND pid <> pg_backend_pid() AND state <> 'idle'`,
+			func(scan func(...any) error) error { return scan(&done) })
+		return done
+	})
 	total := stress.Total(t.Context(), t, s.db)
 	defer func() {
 		for _, b := range s.brokers {
