@@ -168,7 +168,7 @@ func (f *fence) transact(r *request, renew bool) (map[*partition]error, error) {
 		return faults, nil
 	}
 	if err = f.try(r.ctx, "commit", func() error { return f.end(r.ctx, true) }); err == nil {
-		err = f.completed(r.ctx)
+		err = f.try(r.ctx, "see the end of", func() error { return f.completed(r.ctx) })
 	}
 	f.open, f.spent = err != nil, err != nil
 	return nil, err
@@ -339,16 +339,16 @@ func (f *fence) completed(ctx context.Context) error {
 			case state.ProducerID == f.id && state.ProducerEpoch == f.epoch && (state.State == "CompleteCommit" || state.State == "Empty"):
 				return nil
 			default:
-				err = fmt.Errorf("it is in state %q of epoch %d", state.State, state.ProducerEpoch)
+				err = fmt.Errorf("it is in state %q of epoch %d: %w", state.State, state.ProducerEpoch, kerr.InvalidTxnState)
 			}
 		}
 		if err != nil {
-			return errTransaction("see the end of", err)
+			return err
 		}
 		select {
 		case <-time.After(2 * time.Millisecond):
 		case <-ctx.Done():
-			return errTransaction("see the end of", ctx.Err())
+			return ctx.Err()
 		}
 	}
 }

@@ -123,3 +123,13 @@ func TestATransactionThatDoesNotEndShowsNothingAndIsDoneAgain(t *testing.T) {
 		last = p.ID
 	}
 }
+
+func TestATransactionWhoseEndIsAskedForInVainIsNotDoneAgain(t *testing.T) {
+	t.Parallel()
+	k := startFakeKafka(t)
+	sink := k.sink(t, kafka.Config{TransactionalID: "relay-1"})
+	k.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeTransactions}, Err: kerr.CoordinatorLoadInProgress, Count: 6})
+	messages := run("orders", "one", 0, 10)
+	sendAll(t, sink, messages)
+	k.wantStored(t, ids(messages))
+}
