@@ -154,7 +154,9 @@ func (c *core) unhold(l *lane) {
 	l.stage = laneFlowing
 	c.held--
 	if l.topic != "" {
-		c.heldOf[l.topic]--
+		if c.heldOf[l.topic]--; c.heldOf[l.topic] == 0 {
+			delete(c.heldOf, l.topic)
+		}
 		l.topic = ""
 	}
 }

@@ -22,19 +22,25 @@ type branch struct {
 
 	to      Position // where the range that is read ends
 	open    bool
-	busy    bool   // a call to the range's reader is under way
-	ended   bool   // all of the range is read
-	dozing  bool   // to fall asleep once nothing is under way
-	answers bool   // one of its messages has been published: until then it reads one at a time
-	count   int    // messages of the range
+	busy    bool // a call to the range's reader is under way
+	ended   bool // all of the range is read
+	dozing  bool // to fall asleep once nothing is under way
+	answers bool // one of its messages has been published: until then it reads one at a time
+	count   int  // messages of the range
+	woke    time.Duration
 	head    *entry // the first message that has no place: the next try needs no reading
 }
 
 // mostHeld is how many keys of one topic may be set aside, by copy, before it becomes a branch. It goes on when half are left.
-const mostHeld = 1000
+func (c *core) mostHeld() int { return min(1000, c.cfg.MaxHeld/2) }
+
+// mayWake tells whether a branch may be awake: not while it would set aside more and more keys, by copy.
+func (c *core) mayWake(b *branch) bool {
+	return b.known && b.until <= c.now && c.heldOf[b.topic] <= c.mostHeld()/2 && c.held <= c.cfg.MaxHeld/2
+}
 
 func (c *core) startBranches(saved []Branch) {
-	c.branches, c.awake, c.merging, c.mergeBy = nil, nil, false, 0
+	c.branches, c.branchNames, c.awake, c.merging, c.mergeBy = nil, nil, nil, false, 0
 	if c.broken == bugBranchForgotten {
 		return
 	}
@@ -60,6 +66,7 @@ func (c *core) addBranch(topic, err string) *branch {
 	b := &branch{topic: topic, err: err}
 	i, _ := c.findBranch(topic)
 	c.branches = slices.Insert(c.branches, i, b)
+	c.branchNames = slices.Insert(slices.Clone(c.branchNames), i, topic)
 	return b
 }
 
@@ -80,8 +87,13 @@ func (c *core) onNoTopic(l *lane, e *entry, err error) {
 
 // overfull makes a topic a branch of which too many keys are set aside.
 func (c *core) overfull(topic string, err error) {
-	if c.ranger && topic != "" && c.heldOf[topic] > min(mostHeld, c.cfg.MaxHeld/2) && c.branch(topic) == nil {
-		c.branchOff(topic, fmt.Errorf("more than %d keys are set aside: %w", mostHeld, err))
+	if !c.ranger || topic == "" || c.heldOf[topic] <= c.mostHeld() {
+		return
+	}
+	if b := c.branch(topic); b == nil {
+		c.branchOff(topic, fmt.Errorf("more than %d keys are set aside: %w", c.mostHeld(), err))
+	} else if b == c.awake && !b.dozing {
+		c.doze(b, nil)
 	}
 }
 
@@ -108,6 +120,9 @@ func (c *core) branchOff(topic string, err error) {
 	c.sleep(b)
 }
 
+// largestHead bounds what a sleeping branch keeps in memory, in bytes.
+const largestHead = 64 << 10
+
 // drop takes back the messages of a topic that wait in a window.
 func (c *core) drop(w *window, topic string, to entryState) {
 	for _, e := range w.win {
@@ -123,10 +138,11 @@ func (c *core) drop(w *window, topic string, to entryState) {
 func (c *core) doze(b *branch, err error) {
 	b.dozing = true
 	b.head = nil
+	c.merging, c.mergeBy = false, 0
 	if err != nil {
-		if first := b.win[b.done]; first.state == queued {
-			behind := first.batch.Position(first.n)
-			b.head = &entry{msg: first.msg, batch: &Batch{Position: func(int) Position { return behind }}, of: &b.window}
+		if first := b.win[b.done]; first.state == queued && sizeOf(first.msg) < largestHead {
+			behind, msg := first.batch.Position(first.n), *first.msg // a copy: the page that it came with goes
+			b.head = &entry{msg: &msg, batch: &Batch{Position: func(int) Position { return behind }}, of: &b.window}
 		}
 		b.err = shorten(err)
 		c.asideErr = b.err
@@ -142,11 +158,14 @@ func (c *core) sleep(b *branch) {
 
 // branchDue is the moment at which a branch wants to be tended; 0: none.
 func (c *core) branchDue() (at time.Duration) {
-	if c.awake != nil {
-		return max(c.mergeBy, c.awake.until)
+	if b := c.awake; b != nil {
+		if b.until > c.now {
+			return b.until
+		}
+		return c.mergeBy
 	}
 	for _, b := range c.branches {
-		if at == 0 || b.until < at {
+		if b.until > c.now && (at == 0 || b.until < at) {
 			at = b.until
 		}
 	}
@@ -158,14 +177,14 @@ func (c *core) tendBranches() {
 	b := c.awake
 	if b == nil {
 		for _, next := range c.branches {
-			if next.known && next.until <= c.now && (b == nil || next.until < b.until) && c.heldOf[next.topic] <= mostHeld/2 {
+			if c.mayWake(next) && (b == nil || next.until < b.until) {
 				b = next
 			}
 		}
 		if b == nil {
 			return
 		}
-		c.awake = b
+		c.awake, b.woke = b, c.now
 		b.window = window{limit: max(c.cfg.Window/2, min(c.cfg.Window, 4)), limitBytes: max(c.cfg.WindowBytes/4, 1), saved: b.saved}
 		b.to, b.answers, b.dozing, b.ended, b.count = b.saved, false, false, false, b.page()
 		if e := b.head; e != nil {
@@ -177,7 +196,7 @@ func (c *core) tendBranches() {
 	if c.mergeBy > 0 && c.now >= c.mergeBy { // a message that fails pins the cursor: others wait no longer
 		c.doze(b, nil)
 	}
-	switch {
+	switch { // the order is the order of precedence
 	case b.busy:
 	case b.open && !b.ended && !b.dozing:
 		if budget, ok := c.room(&b.window); ok && (b.answers || len(b.win) == 0 || c.pinned(&b.window)) {
@@ -200,9 +219,12 @@ func (c *core) tendBranches() {
 	case len(b.win) == 0 && len(c.win) == 0 && (b.saved == c.saved || c.broken == bugMergedEarly):
 		c.merge(b)
 	case c.merging && len(c.win) > 0: // the relay's cursor comes to rest first
-	case c.now < b.until || b.to == c.readTo():
+	case c.now < b.until || b.to == c.readTo(): // ranges are opened at a pace, and there must be something in them
 	case !c.merging && b.count < b.page() && !failing(&b.window) && !failing(&c.window):
 		c.merging, c.mergeBy = true, c.now+c.cfg.SendTimeout // it is close behind: the relay reads no more until it is there
+		c.tendBranches()
+	case c.now-b.woke > time.Minute && slices.ContainsFunc(c.branches, func(other *branch) bool { return other != b && c.mayWake(other) }):
+		c.doze(b, nil) // it is the others' turn
 		c.tendBranches()
 	default:
 		c.endRange(b)
@@ -222,6 +244,7 @@ func (c *core) merge(b *branch) {
 	c.endRange(b)
 	i, _ := c.findBranch(b.topic)
 	c.branches = slices.Delete(c.branches, i, i+1)
+	c.branchNames = slices.Delete(slices.Clone(c.branchNames), i, i+1)
 	c.toSave.Branches = slices.DeleteFunc(c.toSave.Branches, func(s Branch) bool { return s.Topic == b.topic })
 	c.toSave.Merged = append(c.toSave.Merged, b.topic)
 	c.tendNext()

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // Policy says what becomes of a message that the broker rejects.
@@ -81,6 +83,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	need(!slices.ContainsFunc(c.Topics, func(p string) bool { return p == "" || !utf8.ValidString(p) }), "Topics", "must be patterns in UTF-8, none of them empty")
 	need(c.Lease > 0, "Lease", "must be positive")
 	need(c.SendTimeout > 0 && c.SendTimeout <= c.Lease/2, "SendTimeout", "must be positive and at most half of Lease, or an old owner could write beside a new one")
 	need(c.StuckAfter > 0, "StuckAfter", "must be positive")

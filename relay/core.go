@@ -37,20 +37,22 @@ type core struct {
 	// One of each may be under way.
 	acquiring, opening, opened, renewing, reading, saving, loading, sending bool
 
-	window             // of the relay's own cursor
-	branches []*branch // topics that wait, by name
-	awake    *branch   // the one whose messages are tried
-	merging  bool      // nothing is read, so that the relay's cursor stands still while a branch comes to it
-	mergeBy  time.Duration
-	inflight int
-	ready    []*entry
-	weedy    bool // not all of ready is to be sent any more
-	lanes    map[string]*lane
-	waiting  laneHeap       // lanes that wait for a moment
-	toLoad   []*lane        // held lanes whose stored messages are wanted
-	held     int            // lanes with messages in the parked table
-	heldOf   map[string]int // the same by the topic that was refused
-	loaded   int            // bytes in memory that came from there
+	window                // of the relay's own cursor
+	branches    []*branch // topics that wait, by name
+	branchNames []string  // of them; a new slice at every change
+	awake       *branch   // the one whose messages are tried
+	merging     bool      // nothing is read, so that the relay's cursor stands still while a branch comes to it
+	mergeBy     time.Duration
+	inflight    int
+	ready       []*entry
+	weedy       bool // not all of ready is to be sent any more
+	lanes       map[string]*lane
+	waiting     laneHeap       // lanes that wait for a moment
+	toLoad      []*lane        // held lanes whose stored messages are wanted
+	lone        int            // lanes of one message without a key
+	held        int            // lanes with messages in the parked table
+	heldOf      map[string]int // the same by the topic that was refused
+	loaded      int            // bytes in memory that came from there
 
 	written   []Branch      // of the save under way
 	toSave    Save          // what the next save carries, but for the position
@@ -186,6 +188,10 @@ func (c *core) onAcquired(ev evAcquired) {
 		c.owner, c.lastErr = c.cfg.Owner, ""
 		c.lease, c.until, c.nextRen = ev.tenure.Lease, c.asked+c.cfg.Lease, c.asked+c.cfg.Lease/3
 		c.startTenure(ev.tenure)
+		if len(c.branches) > 0 && !c.ranger {
+			c.drain(endFatal, fmt.Errorf("waybill: WB5009 relay %q stops: %d topics wait, %q first, and the source cannot read a part of its log again. Try: the source that the relay had before; a type around a source must let OpenRange through",
+				c.cfg.Name, len(c.branches), c.branches[0].topic))
+		}
 		if c.stop {
 			c.drain(endStop, nil)
 		}
@@ -202,7 +208,7 @@ func (c *core) onAcquired(ev evAcquired) {
 func (c *core) startTenure(t Tenure) {
 	c.phase, c.opening = running, true
 	c.window, c.inflight, c.ready = window{limit: c.cfg.Window, limitBytes: c.cfg.WindowBytes, saved: t.Position}, 0, nil
-	c.lanes, c.waiting, c.toLoad, c.held, c.heldOf = map[string]*lane{}, nil, nil, 0, map[string]int{}
+	c.lanes, c.waiting, c.toLoad, c.lone, c.held, c.heldOf = map[string]*lane{}, nil, nil, 0, 0, map[string]int{}
 	c.toSave, c.parking, c.touched, c.unsaved, c.finalSave, c.loaded = Save{}, nil, nil, nil, false, 0
 	c.streak, c.savePause, c.fillBy = 0, 0, 0
 	c.startBranches(t.Branches)
@@ -214,6 +220,9 @@ func (c *core) startTenure(t Tenure) {
 			l := &lane{name: laneName(stored), stage: laneHeld}
 			c.lanes[l.name] = l
 			c.held++
+			if l.name[0] == 0 {
+				c.lone++
+			}
 			c.wait(l, c.now+c.jitter(time.Second))
 		}
 	}
@@ -252,6 +261,9 @@ func (c *core) drain(why ending, err error) {
 		c.phase, c.end, c.endErr = draining, why, err
 		if c.reading {
 			c.do(actQuitRead{})
+		}
+		if c.awake != nil && c.awake.busy && c.awake.open {
+			c.do(actQuitRange{})
 		}
 		if c.clean() {
 			c.findGaps()
@@ -294,7 +306,7 @@ func (c *core) advanceDrain() {
 	case endAsked:
 		c.phase, c.nextTry = standby, c.now
 	case endLost:
-		c.phase, c.nextTry = standby, c.now+c.jitter(100*time.Millisecond)
+		c.phase, c.nextTry = standby, c.now+c.jitter(time.Second)
 	}
 	if c.phase == standby {
 		c.advance()

@@ -127,3 +127,27 @@ func TestFencedOwnerStepsDown(t *testing.T) {
 		t.Errorf("phase %v", d.phase)
 	}
 }
+
+// e2 and e3 failed behind e1. Then e1 goes alone and is confirmed: that is no failure of theirs.
+func TestFollowersFailOnlyOnce(t *testing.T) {
+	t.Parallel()
+	d := drive(t)
+	d.ordered = true
+	send, _ := find[actSend](d.happen(evRead{batch: one("k", batch(3))}))
+	d.happen(evSent{})
+	var outcomes []confirmation
+	for _, e := range send.entries {
+		outcomes = append(outcomes, confirmation{e, errors.New("no leader")})
+	}
+	d.happen(evConfirmed{outcomes})
+	d.streak = gateAfter
+	send = until[actSend](t, d, nil)
+	if len(send.entries) != 1 {
+		t.Fatalf("sent %v in an outage", send.ids())
+	}
+	d.happen(evSent{})
+	d.happen(evConfirmed{[]confirmation{{send.entries[0], nil}}})
+	if d.streak > 0 || d.lastErr != "" {
+		t.Errorf("streak %d, %q", d.streak, d.lastErr)
+	}
+}

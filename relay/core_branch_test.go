@@ -128,14 +128,130 @@ func TestTopicWithTooManyKeysAsideBecomesABranch(t *testing.T) {
 	t.Parallel()
 	d := ranging(t)
 	d.cfg.MaxHeld = 20
-	list := d.happen(evRead{batch: batch(40)})
-	d.publish(list, func(*Message) error { return Rejected(errors.New("not valid any more")) })
+	no := func(*Message) error { return Rejected(errors.New("not valid any more")) }
+	d.publish(d.happen(evRead{batch: batch(40)}), no)
 	if d.branch("t") == nil || d.phase != running || d.held > 12 {
-		t.Errorf("%d keys aside, phase %v, %d branches", d.held, d.phase, len(d.branches))
+		t.Fatalf("%d keys aside, phase %v, %d branches", d.held, d.phase, len(d.branches))
 	}
-	d.now += 10 * time.Minute
+	for !d.branch("t").known {
+		until[actSave](t, d, nil)
+		d.happen(evSaved{})
+	}
+	d.now = d.branch("t").until + time.Millisecond
 	if _, woken := find[actOpenRange](d.happen(evTick{})); woken {
 		t.Error("the branch goes on while most of its keys are aside: it would copy them all")
+	}
+}
+
+// A new owner does not know yet how many keys of a topic are aside: it finds out before the relay has to stop.
+func TestBranchWhoseMessagesAreAllRefusedNeverStopsTheRelay(t *testing.T) {
+	t.Parallel()
+	d := ranging(t)
+	d.cfg.MaxHeld = 100
+	d.core.startBranches([]Branch{{Topic: "t", Position: "0"}})
+	d.saved = "9999999"
+	d.now += 2 * time.Second
+	list, n := d.happen(evTick{}), 0
+	for range 2000 {
+		var next []action
+		if _, ok := find[actOpenRange](list); ok {
+			next = append(next, d.happen(evRangeOpened{})...)
+		}
+		if _, ok := find[actReadRange](list); ok {
+			n++
+			b := one(fmt.Sprint("key", n), batch(1))
+			b.Messages[0].Pos = int64(n)
+			next = append(next, d.happen(evRange{batch: b})...)
+		}
+		if send, ok := find[actSend](list); ok {
+			next = append(next, d.happen(evSent{})...)
+			next = append(next, d.happen(evConfirmed{[]confirmation{{send.entries[0], Rejected(errors.New("no"))}}})...)
+		}
+		if d.saving {
+			next = append(next, d.happen(evSaved{})...)
+		}
+		if d.renewing {
+			next = append(next, d.happen(evRenewed{sent: d.now})...)
+		}
+		if len(next) == 0 {
+			d.now = max(d.now, min(d.deadline(), d.now+time.Second))
+			next = d.happen(evTick{})
+		}
+		list = next
+		if d.phase != running {
+			t.Fatalf("stopped with %d keys aside: %v", d.held, d.endErr)
+		}
+	}
+	if n == 0 {
+		t.Error("the branch never woke")
+	}
+}
+
+// The message fails and waits in a lane of its own; its topic becomes a branch, which reads it again.
+func TestKeylessMessageOfABranchIsNotTakenForOneSetAside(t *testing.T) {
+	t.Parallel()
+	d := drive(t, "=z")
+	d.ranger = true
+	b := batch(2)
+	for i := range b.Messages {
+		b.Messages[i].Topic, b.Messages[i].Key = "missing", ""
+	}
+	first, _ := find[actSend](d.happen(evRead{batch: b}))
+	d.happen(evSent{})
+	d.happen(evConfirmed{[]confirmation{{first.entries[0], errors.New("no leader")}}})
+	again := until[actSend](t, d, nil)
+	d.happen(evSent{})
+	until[actSave](t, d, d.happen(evConfirmed{[]confirmation{{first.entries[1], errNoPlace}}}))
+	d.happen(evSaved{})
+	until[actOpenRange](t, d, nil)
+	d.happen(evRangeOpened{})
+	list := d.happen(evRange{batch: Batch{Messages: b.Messages[:1:1], Position: func(int) Position { return "1" }}})
+	list = append(list, d.happen(evConfirmed{[]confirmation{{again.entries[0], errors.New("timeout")}}})...)
+	for range 20 {
+		if save, ok := find[actSave](list); ok && len(save.save.Branches) == 1 && save.save.Branches[0].Position == "1" && len(save.save.Park) == 0 && d.publishedN == 0 {
+			t.Fatalf("saved behind a message that is neither confirmed nor aside: %+v", save.save)
+		}
+		if d.saving {
+			list = d.happen(evSaved{})
+			continue
+		}
+		d.now = max(d.now, d.deadline())
+		list = d.happen(evTick{})
+	}
+}
+
+func TestBranchesNeedASourceThatReadsAgain(t *testing.T) {
+	t.Parallel()
+	d := drive(t)
+	d.phase, d.ranger = standby, false
+	d.onAcquired(evAcquired{tenure: Tenure{Lease: Lease{"r", "o", 2}, Branches: []Branch{{Topic: "missing"}}}})
+	if d.phase != draining || d.end != endFatal {
+		t.Errorf("phase %v, end %v: it would read a range from a source that cannot", d.phase, d.end)
+	}
+}
+
+// Both stand at the same place, and only the pace of ranges is waited for.
+func TestRelayDoesNotStandStillForABranchThatIsThere(t *testing.T) {
+	t.Parallel()
+	d := ranging(t)
+	d.core.startBranches([]Branch{{Topic: "missing", Position: "0"}})
+	d.saved = "5"
+	passed := func(n int) {
+		d.happen(evRead{batch: Batch{Position: func(int) Position { return Position(fmt.Sprint(n)) }}})
+	}
+	until[actOpenRange](t, d, nil)
+	d.happen(evRangeOpened{})
+	passed(6)
+	d.happen(evRange{err: io.EOF})
+	until[actOpenRange](t, d, nil)
+	d.happen(evRangeOpened{})
+	passed(7)
+	d.happen(evRange{err: io.EOF})
+	for d.saving {
+		d.happen(evSaved{})
+	}
+	if d.merging && d.deadline()-d.now > time.Second {
+		t.Error("nothing is under way or read")
 	}
 }
 

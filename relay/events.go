@@ -90,6 +90,7 @@ type (
 	actReadRange  struct{ budget Budget }
 	actCloseRange struct{}
 	actQuitRead   struct{} // end the Read under way
+	actQuitRange  struct{} // end the range's Read under way
 	actClose      struct{} // close the reader
 	actRelease    struct{ lease Lease }
 	actDone       struct{ err error }

@@ -59,10 +59,18 @@ func (l *lane) stored() string {
 // push puts a message that was just read behind the others of its lane.
 func (c *core) push(e *entry) {
 	if e.msg.Key == "" || c.broken == bugTwoInFlight {
-		if c.held > 0 && c.lanes[loneName(e)] != nil { // an earlier owner set it aside: the parked row stands for it
-			e.state = finished
-		} else {
+		var lone *lane
+		if c.lone > 0 {
+			lone = c.lanes[loneName(e)]
+		}
+		switch {
+		case lone == nil:
 			c.ready = append(c.ready, e)
+		case lone.stage == laneFlowing: // it failed, and is read again for a branch
+			e.lane = lone
+			lone.queue = append(lone.queue, e)
+		default: // an earlier owner set it aside: the parked row stands for it
+			e.state = finished
 		}
 		return
 	}
@@ -162,7 +170,6 @@ func (c *core) onConfirmed(e *entry, err error) {
 		c.onPublished(e)
 	} else {
 		e.state, e.err = queued, err
-		c.lastErr = err.Error()
 		if c.cfg.OnRejected != Park || !IsRejected(err) {
 			c.retriedN++
 		}
@@ -181,6 +188,7 @@ func (c *core) onConfirmed(e *entry, err error) {
 		}
 	case e.state == queued: // no key: from now on it waits in a lane of its own
 		l = &lane{name: loneName(e), queue: []*entry{e}, sent: c.now}
+		c.lone++
 		c.lanes[l.name], e.lane = l, l
 		c.onFailed(l)
 	}
@@ -189,17 +197,24 @@ func (c *core) onConfirmed(e *entry, err error) {
 // land looks at a lane when all of it that was in flight has its outcome.
 func (c *core) land(l *lane) {
 	c.strip(l)
-	if len(l.queue) > 0 && l.queue[0].err != nil {
-		c.onFailed(l)
-	} else {
+	if len(l.queue) == 0 || l.queue[0].err == nil {
 		c.next(l)
+		return
 	}
+	for _, e := range l.queue[1:] { // they failed behind the first
+		if e.err == nil {
+			break
+		}
+		e.err = nil
+	}
+	c.onFailed(l)
 }
 
 // onFailed decides about a lane whose first message was not confirmed.
 func (c *core) onFailed(l *lane) {
 	e := l.queue[0]
 	err := e.err
+	c.lastErr = err.Error()
 	l.tries++
 	if l.failing == 0 {
 		l.failing, l.since = c.now, c.publishedN
@@ -296,6 +311,9 @@ func (c *core) next(l *lane) {
 		c.ready = append(c.ready, l.queue[0])
 	} else {
 		delete(c.lanes, l.name)
+		if l.name[0] == 0 {
+			c.lone--
+		}
 	}
 }
 

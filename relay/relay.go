@@ -89,9 +89,9 @@ type shell struct {
 	mu       sync.Mutex
 	confirms []confirmation
 
-	reader   Reader
-	ranged   Reader // of the branch that is awake
-	quitRead context.CancelFunc
+	reader              Reader
+	ranged              Reader // of the branch that is awake
+	quitRead, quitRange context.CancelFunc
 
 	result   error
 	finished bool
@@ -179,10 +179,15 @@ func (s *shell) do(a action) {
 			return evRangeOpened{err}
 		})
 	case actReadRange:
-		s.async(func(ctx context.Context) event {
+		ctx, cancel := context.WithCancel(s.base) // a page of a topic that is rare may take long
+		s.quitRange = cancel
+		go func() {
+			defer cancel()
 			batch, err := s.ranged.Read(ctx, a.budget)
-			return evRange{batch, err}
-		})
+			s.events <- evRange{batch, err}
+		}()
+	case actQuitRange:
+		s.quitRange()
 	case actCloseRange:
 		s.close(s.ranged)
 	case actQuitRead:

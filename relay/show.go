@@ -37,9 +37,7 @@ func (s *shell) show() {
 		InFlight: c.inflight, HeldLanes: c.held, Retried: c.retriedN, SetAside: c.heldN, Parked: c.parkedN, Skipped: c.skippedN,
 		LastError: c.lastErr, Outage: c.streak >= gateAfter,
 	}
-	for _, b := range c.branches {
-		st.Branches = append(st.Branches, b.topic)
-	}
+	st.Branches = c.branchNames
 	if c.everSuccess {
 		st.LastSuccess = s.start.Add(c.confirmed)
 	}

@@ -77,6 +77,7 @@ func (s *SimCore) step(now time.Duration, ev event) {
 			s.shell.Read(a.budget)
 		case actQuitRead:
 			s.shell.QuitRead()
+		case actQuitRange: // the simulated ones take no time worth it
 		case actOpenRange:
 			s.shell.OpenRange(a.topic, a.from, a.to)
 		case actReadRange:

@@ -78,6 +78,7 @@ type Waker interface{ Wake() }
 type Ranger interface {
 	// OpenRange reads the messages of one topic behind from and not behind to, beside the open Reader, which gave to; from was
 	// saved, or is empty for the beginning of the log. At the end Read returns [io.EOF]; then to is reached. It returns
-	// [ErrNotYet] when to is not behind from: a Reader that began anew has to come there first.
+	// [ErrNotYet] when to is not behind from: a Reader that began anew has to come there first. Positions of its batches may be
+	// asked for after it was closed.
 	OpenRange(ctx context.Context, from, to Position, topic string) (Reader, error)
 }

@@ -31,7 +31,8 @@ type Store interface {
 type Claim struct {
 	Relay, Owner string
 	TTL          time.Duration // how long the lease lasts without a renewal
-	// Topics are the patterns of the relay's topics, kept with the cursor for people who look; empty is every topic.
+	// Topics are the patterns of the relay's topics, kept with the cursor: for people who look, and for retention, which keeps
+	// what no relay publishes. Empty is every topic.
 	Topics []string
 }
 
@@ -74,7 +75,7 @@ type Save struct {
 	Retried []Parked
 	// Unpark are parked messages that have been published: their rows go.
 	Unpark []Parked
-	// Branches are those that began or moved: their rows are written, and since is the moment at which a row is made.
+	// Branches are those that began or moved: their rows are written.
 	Branches []Branch
 	// Merged are topics whose branch is over: their rows go.
 	Merged []string

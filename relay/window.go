@@ -270,6 +270,7 @@ func (c *core) fillGaps() bool {
 	if !c.clean() || c.now >= c.fillBy {
 		return false
 	}
+	c.weed()
 	c.ready = slices.DeleteFunc(c.ready, func(e *entry) bool { return !e.gap })
 	c.dispatch()
 	return len(c.ready) > 0
