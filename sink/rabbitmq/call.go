@@ -84,20 +84,24 @@ func (c *call) settle(i int, err error) {
 	}
 }
 
-// expire ends the call at the end of its time. A message that is being written must not leave this process any more; if
-// the connection is stuck, cutting it also frees send.
+// expire ends the call at the end of its time. A message that is being written must not leave this process any more, nor
+// one that the kernel holds; if the connection is stuck, cutting it also frees send.
 func (c *call) expire() {
 	if c.left.Load() == 0 {
 		return
 	}
 	err := errUnconfirmed(context.Cause(c.ctx))
-	if b := c.link.blocked.Load(); b != nil { // the end of the link would end it
+	b := c.link.blocked.Load() // the end of the link would end it
+	if b != nil {
 		err = errBlocked(b.reason)
 	}
 	if c.writing.Load() {
 		c.link.cut()
 	}
 	<-c.sent
+	if b == nil && c.left.Load() > 0 && unsent(c.link.raw) { // a server that blocks has what was written
+		c.link.cut()
+	}
 	for i := range c.settled {
 		c.settle(i, err)
 	}
