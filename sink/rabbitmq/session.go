@@ -10,20 +10,22 @@ import (
 )
 
 // session is one channel with its messages in flight. A single goroutine takes the returns and, from one goroutine per
-// message, the acknowledgements. The client hands a return over before it reads on, so when a message lands its return lies
-// in the channel already, which is emptied first. (NotifyPublish would do without a goroutine per message, but it tells
-// acknowledgements in order: one queue without a leader would hold up all others.)
+// topic, the acknowledgements. The client hands a return over before it reads on, so when a message lands its return lies
+// in the channel already, which is emptied first. (NotifyPublish would do without more goroutines, but it tells
+// acknowledgements in order: one queue without a leader would hold up all others. A topic's are waited for in order, as its
+// queues give them; a goroutine per message costs twice what the sink does else.)
 type session struct {
 	link    *link
 	ch      *amqp.Channel
 	returns chan amqp.Return
 	closes  chan *amqp.Error
-	landed  chan *flight
+	landed  chan []*flight
 	cause   *amqp.Error // why the channel was closed
 
 	mu       sync.Mutex
 	inFlight int
 	byID     map[string][]*flight
+	waiting  map[string][]*flight // by topic, in the order of publishing; a topic that is there has a goroutine
 	ended    bool
 }
 
@@ -33,7 +35,7 @@ type flight struct {
 	index     int
 	id, topic string
 	returned  bool
-	acked     bool
+	outcome   *amqp.DeferredConfirmation // nil: it was not sent
 }
 
 func (l *link) open() (*session, error) {
@@ -44,7 +46,7 @@ func (l *link) open() (*session, error) {
 	if err := ch.Confirm(false); err != nil {
 		return nil, err
 	}
-	s := &session{link: l, ch: ch, landed: make(chan *flight), byID: map[string][]*flight{}}
+	s := &session{link: l, ch: ch, landed: make(chan []*flight), byID: map[string][]*flight{}, waiting: map[string][]*flight{}}
 	// The client waits 5 s for room and then drops a return. After a pause of the process that time may be over, so it must never wait.
 	s.returns = ch.NotifyReturn(make(chan amqp.Return, 1024))
 	s.closes = ch.NotifyClose(make(chan *amqp.Error, 1))
@@ -62,16 +64,57 @@ func (s *session) publish(f *flight, p amqp.Publishing) {
 	s.inFlight++
 	s.byID[f.id] = append(s.byID[f.id], f)
 	s.mu.Unlock()
-	confirmation, err := s.ch.PublishWithDeferredConfirm(s.link.config.Exchange, f.topic, true, false, p)
-	if err != nil {
-		s.landed <- f
-		return
+	if confirmation, err := s.ch.PublishWithDeferredConfirm(s.link.config.Exchange, f.topic, true, false, p); err == nil {
+		f.outcome = confirmation
 	}
-	go func() {
-		f.acked = confirmation.Wait() // ends with the channel at the latest
-		s.landed <- f
-	}()
+	s.mu.Lock()
+	list, waited := s.waiting[f.topic]
+	s.waiting[f.topic] = append(list, f)
+	s.mu.Unlock()
+	if !waited {
+		go s.wait(f.topic)
+	}
 }
+
+// wait lands the messages of a topic, as many at once as are known, and ends when none is left: with the channel at the latest.
+func (s *session) wait(topic string) {
+	for {
+		s.mu.Lock()
+		list := s.waiting[topic]
+		if len(list) == 0 {
+			delete(s.waiting, topic)
+			s.mu.Unlock()
+			return
+		}
+		s.waiting[topic] = nil
+		s.mu.Unlock()
+		for len(list) > 0 {
+			if f := list[0]; f.outcome != nil {
+				f.outcome.Wait()
+			}
+			n := 1
+			for n < len(list) && list[n].known() {
+				n++
+			}
+			s.landed <- list[:n]
+			list = list[n:]
+		}
+	}
+}
+
+func (f *flight) known() bool {
+	if f.outcome == nil {
+		return true
+	}
+	select {
+	case <-f.outcome.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+func (f *flight) acked() bool { return f.outcome != nil && f.outcome.Acked() }
 
 // collect ends when the channel is closed and every message has landed.
 func (s *session) collect() {
@@ -79,12 +122,14 @@ func (s *session) collect() {
 		select {
 		case r, open := <-s.returns:
 			s.mark(r, open)
-		case f := <-s.landed:
+		case list := <-s.landed:
 			for len(s.returns) > 0 {
 				r, open := <-s.returns
 				s.mark(r, open)
 			}
-			s.land(f)
+			for _, f := range list {
+				s.land(f)
+			}
 		case e, open := <-s.closes:
 			s.closing(e, open)
 		}
@@ -129,7 +174,7 @@ func (s *session) land(f *flight) {
 		delete(s.byID, f.id)
 	}
 	s.mu.Unlock()
-	if !f.acked && s.ch.IsClosed() {
+	if !f.acked() && s.ch.IsClosed() {
 		select {
 		case e, open := <-s.closes: // it is there before messages land for it
 			s.closing(e, open)
@@ -143,7 +188,7 @@ func (s *session) land(f *flight) {
 		return
 	}
 	switch {
-	case !f.acked:
+	case !f.acked():
 		f.call.settle(f.index, errNack(f.topic))
 	case f.returned:
 		go func() { f.call.fail(f, s.link.whyReturned(f.topic)) }()
