@@ -113,7 +113,7 @@ func (f *fence) finish(r *request, faults map[*partition]error, err error) (done
 			done = append(done, p.give(errRejected(p, b.entries[0], why, ""))...)
 		case classOf(why) == topicFault:
 			done = append(done, p.give(errForbidden(p.topic.name, why))...)
-		case err != nil && !mayPass(err):
+		case err != nil && !mayPass(err) && !isForgotten(err):
 			done = append(done, p.give(err)...)
 		case b.expired():
 			done = append(done, p.give(errUnconfirmed(errors.Join(err, why), s.trouble.Load()))...)
@@ -203,8 +203,13 @@ func mayPass(err error) bool {
 }
 
 func isFenced(err error) bool {
-	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.InvalidProducerIDMapping)
+	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch)
 }
+
+// isForgotten tells that the coordinator has dropped the id, as it does after a week without a message, or has given it a
+// successor: take finds out which.
+func isForgotten(err error) bool { return errors.Is(err, kerr.InvalidProducerIDMapping) }
+
 
 // take gets a new epoch of the id: unconditionally at the beginning of a tenure, else only from the one we have. Coordinators
 // compare that one only while no transaction is open, and spend it if one is: abort goes before.
@@ -219,6 +224,9 @@ func (f *fence) take(ctx context.Context, renew bool) error {
 	resp, err := req.RequestWith(ctx, f.sink.client)
 	if err == nil {
 		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if isForgotten(err) { // a coordinator that has dropped the id gives a new one, so this one goes by a successor
+		err = kerr.ProducerFenced
 	}
 	if err != nil {
 		return err
@@ -302,7 +310,7 @@ func (f *fence) produce(r *request, leaders map[int32][]*partition) map[*partiti
 
 func (f *fence) abort(ctx context.Context) error {
 	err := f.end(ctx, false)
-	if err == kerr.InvalidTxnState { // none is open, or it was committed and only the answer was lost
+	if err == kerr.InvalidTxnState || isForgotten(err) { // none is open, or it was committed and only the answer was lost
 		err = nil
 	}
 	if err == nil {

@@ -133,3 +133,35 @@ func TestATransactionWhoseEndIsAskedForInVainIsNotDoneAgain(t *testing.T) {
 	sendAll(t, sink, messages)
 	k.wantStored(t, ids(messages))
 }
+
+func TestAnOwnerThatWasIdleUntilItsIDWasForgottenTakesItAnew(t *testing.T) {
+	t.Parallel()
+	k := testenv.StartKafka(t, testenv.KafkaConfig{Settings: []string{
+		"transactional.id.expiration.ms=1000", "transaction.remove.expired.transaction.cleanup.interval.ms=100"}})
+	c := realConsumer(k, "orders")
+	c.create(t, 1, 1, c.topic, nil)
+	admin := c.admin(t)
+	first, second := realSink(t, k, kafka.Config{TransactionalID: "relay-1"}), realSink(t, k, kafka.Config{TransactionalID: "relay-1"})
+	forgotten := func() {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+			ids, err := admin.ListTransactions(t.Context(), nil, nil)
+			if err == nil && len(ids) == 0 {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%v, %v", ids, err)
+			}
+		}
+	}
+	sendAll(t, first, run(c.topic, "one", 0, 1))
+	forgotten()
+	sendAll(t, first, run(c.topic, "one", 1, 2))
+	forgotten()
+	sendAll(t, second, run(c.topic, "one", 2, 3))
+	if err := send(t, first, time.Minute, message(c.topic, "late"))[0]; !errors.Is(err, relay.ErrLost) {
+		t.Errorf("the old owner: %v", err)
+	}
+	sendAll(t, second, run(c.topic, "one", 3, 4))
+	c.wantStored(t, ids(run(c.topic, "one", 0, 4)))
+}
