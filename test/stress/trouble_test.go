@@ -40,9 +40,8 @@ func times(n int, make func(lasts time.Duration) trouble) (list []trouble) {
 // parked. A key that fails while others are confirmed may be held for a while: a broker does not come back all at once.
 func TestBrokersInTroubleUnderLoadLoseNothingTheyConfirmed(t *testing.T) {
 	t.Parallel()
-	var all sync.WaitGroup // at once, for they wait more than they work
-	defer all.Wait()
-	for name, start := range map[string]func(t *testing.T, topic string) (map[string]*broker, []trouble){
+	type start func(t *testing.T, topic string) (map[string]*broker, []trouble)
+	cases := map[string]start{
 		"jetstream, killed": func(t *testing.T, topic string) (map[string]*broker, []trouble) {
 			n := newJetStream(t)
 			return map[string]*broker{"jetstream": n.stream(t, topic)}, times(per(2, 20), func(d time.Duration) trouble { return killed(n, d) })
@@ -76,7 +75,19 @@ func TestBrokersInTroubleUnderLoadLoseNothingTheyConfirmed(t *testing.T) {
 			time.Sleep(time.Second) // a killed server forgets a younger quorum queue: docs/sinks/rabbitmq.md
 			return relays, list
 		},
-	} {
+	}
+	if per(0, 1) > 0 {
+		// Kafka 4.3.1 can hide a transaction whose end was under way in a crash (see settleKafka in test/sink). It was not met here.
+		cases["kafka with a fence, killed"] = func(t *testing.T, topic string) (map[string]*broker, []trouble) {
+			k := testenv.StartKafka(t, testenv.KafkaConfig{})
+			b := kafkaTopic(t, k.Brokers(), topic, nil)
+			b.kind, b.url = "kafka with a fence", b.url+"#"+topic
+			return map[string]*broker{"kafka": b}, times(10, func(d time.Duration) trouble { return killed(k, d) })
+		}
+	}
+	var all sync.WaitGroup // at once, for they wait more than they work
+	defer all.Wait()
+	for name, start := range cases {
 		all.Go(func() {
 			t.Run(name, func(t *testing.T) {
 				k := kinds["postgres cursor"]
