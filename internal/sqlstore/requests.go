@@ -98,10 +98,7 @@ func (s *Store) doRequests(ctx context.Context, tx Querier, name string, patienc
 			break
 		}
 	}
-	// What is left is asked again at the next renewal; but not what waits for a branch, which may take a day.
-	_, err = tx.ExecContext(ctx, s.requestSQL(`UPDATE {t}lease SET asked = EXISTS (SELECT 1 FROM {t}parked AS p WHERE p.relay = $1 AND p.request IS NOT NULL `+
-		`AND NOT EXISTS (SELECT 1 FROM {t}cursor AS b WHERE b.relay = p.relay AND b.branch = p.topic AND b.branch <> '')) WHERE relay = $1`), name)
-	return err
+	return nil // a renewal looks for what is left, but for what waits for a branch, which may take a day
 }
 
 func (s *Store) requested(ctx context.Context, tx Querier, name string) (todo []requested, err error) {

@@ -221,7 +221,10 @@ func TestARequestWaitsUntilTheCursorHasPassedItsMessage(t *testing.T) {
 		if asked, err := store.Renew(t.Context(), lease, time.Hour); a.audited() != "" || err != nil || asked {
 			t.Errorf("audited %q, asked again %v, %v", a.audited(), asked, err)
 		}
-		exec(t, a.db, `DELETE FROM `+a.prefix+`cursor WHERE branch <> ''`)
+		a.save(store, lease, relay.Save{Merged: []string{"topic"}})
+		if asked, err := store.Renew(t.Context(), lease, time.Hour); err != nil || !asked {
+			t.Errorf("forgotten when the topic waits no more: %v, %v", asked, err)
+		}
 		acquire(t, store, "owner")
 		if audit := a.audited(); audit != "me discard:a;me discard:b;" {
 			t.Errorf("audited: %s", audit)
