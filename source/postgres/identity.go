@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/waybillhq/waybill/internal/snapshot"
+	"github.com/waybillhq/waybill/internal/sqlstore"
 	"github.com/waybillhq/waybill/relay"
 )
 
@@ -44,39 +45,53 @@ func (s *Source) identify(ctx context.Context, conn *sql.Conn) (log identity, er
 	if _, err = s.Store.Incarnation(ctx); err != nil {
 		return log, err
 	}
+	// Nothing is locked where nothing changed: a process that is frozen here would hold up every relay of the source.
+	if log, known, err := s.look(ctx, conn, ""); known || err != nil {
+		return log, err
+	}
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return log, wrap("identify the server", err)
 	}
 	defer tx.Rollback()
-	var system string
-	var knownSystem sql.NullString
-	var knownTimeline sql.NullInt64
-	// pg_control lags behind a promotion for seconds, the name of the current WAL file does not.
-	err = tx.QueryRowContext(ctx, `SELECT (SELECT system_identifier::text FROM pg_control_system()), `+
-		`('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int::bigint, system_identifier, timeline, incarnation `+
-		`FROM waybill.log WHERE name = 'outbox' FOR UPDATE`).Scan(&system, &log.timeline, &knownSystem, &knownTimeline, &log.incarnation)
-	if err != nil {
+	if _, err = tx.ExecContext(ctx, `SELECT set_config('idle_in_transaction_session_timeout', '5000', true)`); err != nil {
 		return log, wrap("identify the server", err)
 	}
-	switch {
-	case knownSystem.String == system && knownTimeline.Int64 == log.timeline:
-		return log, nil
-	case knownSystem.Valid && knownSystem.String != system:
-		return log, relay.Fatal(fmt.Errorf("waybill: WB1022 this server's system identifier is %s, the outbox came from %s: it was restored or copied into another cluster, "+
-			"whose transaction numbers mean something else. Nothing is read, so nothing is lost. Try: start with an empty outbox and new relays here, or go back to the old cluster until it is drained", system, knownSystem.String))
-	case knownSystem.Valid:
-		s.cfg.Logger.Warn("WB1024 the server was promoted: messages of transactions that it had not received may have been published and have no row any more",
-			"timeline", log.timeline, "before", knownTimeline.Int64)
-		log.incarnation++ // and at least the clock, in the statement
+	log, known, err := s.look(ctx, tx, " FOR UPDATE")
+	if known || err != nil {
+		return log, err
 	}
-	err = tx.QueryRowContext(ctx, `UPDATE waybill.log SET system_identifier = $1, timeline = $2, `+
-		`incarnation = CASE WHEN system_identifier IS NULL THEN incarnation ELSE greatest($3, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) END `+
-		`WHERE name = 'outbox' RETURNING incarnation`, system, log.timeline, log.incarnation).Scan(&log.incarnation)
+	err = tx.QueryRowContext(ctx, `UPDATE waybill.log SET system_identifier = (SELECT system_identifier::text FROM pg_control_system()), timeline = $1, `+
+		`incarnation = CASE WHEN system_identifier IS NULL THEN incarnation ELSE greatest($2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) END `+
+		`WHERE name = 'outbox' RETURNING incarnation`, log.timeline, log.incarnation+1).Scan(&log.incarnation)
 	if err == nil {
 		err = tx.Commit()
 	}
 	return log, wrap("identify the server", err)
+}
+
+// look tells whether the server is the one that the log is known to come from.
+func (s *Source) look(ctx context.Context, q sqlstore.Querier, lock string) (log identity, known bool, err error) {
+	var system string
+	var knownSystem sql.NullString
+	var knownTimeline sql.NullInt64
+	// pg_control lags behind a promotion for seconds, the name of the current WAL file does not.
+	err = q.QueryRowContext(ctx, `SELECT (SELECT system_identifier::text FROM pg_control_system()), `+
+		`('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int::bigint, system_identifier, timeline, incarnation `+
+		`FROM waybill.log WHERE name = 'outbox'`+lock).Scan(&system, &log.timeline, &knownSystem, &knownTimeline, &log.incarnation)
+	switch {
+	case err != nil:
+		return log, false, wrap("identify the server", err)
+	case knownSystem.String == system && knownTimeline.Int64 == log.timeline:
+		return log, true, nil
+	case knownSystem.Valid && knownSystem.String != system:
+		return log, false, relay.Fatal(fmt.Errorf("waybill: WB1022 this server's system identifier is %s, the outbox came from %s: it was restored or copied into another cluster, "+
+			"whose transaction numbers mean something else. Nothing is read, so nothing is lost. Try: start with an empty outbox and new relays here, or go back to the old cluster until it is drained", system, knownSystem.String))
+	case knownSystem.Valid && lock != "":
+		s.cfg.Logger.Warn("WB1024 the server was promoted: messages of transactions that it had not received may have been published and have no row any more",
+			"timeline", log.timeline, "before", knownTimeline.Int64)
+	}
+	return log, false, nil
 }
 
 // goesOn compares the cursor that a takeover has just made durable with the last one that this process knows to be durable.

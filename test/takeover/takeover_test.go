@@ -192,3 +192,32 @@ func TestALeaseDeletedByHandMakesNoTwoOwners(t *testing.T) {
 	})
 	s.check(t, deletes*window)
 }
+
+// An owner is frozen inside a statement of the source, or its machine has gone without a word: its session stays, with its locks.
+func TestASessionThatIsLeftOpenHoldsUpNobody(t *testing.T) {
+	parallel(t)
+	s := newScene(t, lease)
+	s.underLoad(t, func() {
+		s.startMany(t, 1)
+		for relay := range patterns { // each has been open
+			within(t, relay+" to publish", func() bool { return !s.broker(relay).first(relay, time.Time{}).IsZero() })
+		}
+		left, err := s.db.BeginTx(t.Context(), nil)
+		if err == nil {
+			_, err = left.ExecContext(t.Context(), `SELECT FROM waybill.log FOR UPDATE`)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer left.Rollback()
+		for _, p := range s.alive() {
+			p.kill()
+		}
+		s.startMany(t, 1)
+		taken := time.Now()
+		for relay := range patterns {
+			within(t, "a successor to publish on "+relay, func() bool { return !s.broker(relay).first(relay, taken).IsZero() })
+		}
+	})
+	s.check(t, len(patterns)*window)
+}
