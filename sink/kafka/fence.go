@@ -19,7 +19,8 @@ type fence struct {
 	sink *Sink
 
 	// Guarded by Sink.mu.
-	renew   bool  // Fence was called: take the id, whoever has it
+	tenure  int   // grows with each Fence
+	taken   int   // the tenure for which the id was taken, whoever had it
 	lost    error // somebody else took it
 	ready   []*partition
 	running bool
@@ -48,13 +49,13 @@ func (f *fence) run() {
 		s.mu.Lock()
 		r, done := f.collect()
 		f.running = r != nil
-		renew := f.renew
+		tenure := f.tenure
 		s.mu.Unlock()
 		settle(done)
 		if r == nil {
 			return
 		}
-		faults, err := f.transact(r, renew)
+		faults, err := f.transact(r, tenure)
 		s.mu.Lock()
 		s.unregister(r)
 		done = f.finish(r, faults, err)
@@ -98,7 +99,7 @@ func (f *fence) collect() (*request, []outcome) {
 // finish tells what became of the batches: all are stored, or none. Called with Sink.mu held.
 func (f *fence) finish(r *request, faults map[*partition]error, err error) (done []outcome) {
 	s := f.sink
-	if isFenced(err) && !f.renew {
+	if isFenced(err) && f.taken == f.tenure {
 		f.lost = errFenced(err)
 	}
 	for _, p := range r.parts {
@@ -133,7 +134,8 @@ func (f *fence) finish(r *request, faults map[*partition]error, err error) (done
 }
 
 // transact stores the batches and commits, or says which of them failed, or why nothing works.
-func (f *fence) transact(r *request, renew bool) (map[*partition]error, error) {
+func (f *fence) transact(r *request, tenure int) (map[*partition]error, error) {
+	renew := f.taken != tenure // only this goroutine changes taken
 	if f.open && !renew {
 		if err := f.try(r.ctx, "abort", func() error { return f.abort(r.ctx) }); err != nil {
 			return nil, err
@@ -143,6 +145,9 @@ func (f *fence) transact(r *request, renew bool) (map[*partition]error, error) {
 		if err := f.try(r.ctx, "begin", func() error { return f.take(r.ctx, renew) }); err != nil {
 			return nil, err
 		}
+		f.sink.mu.Lock()
+		f.taken = tenure
+		f.sink.mu.Unlock()
 	}
 	f.open, f.spent = true, true
 	leaders := map[int32][]*partition{}
@@ -210,7 +215,6 @@ func isFenced(err error) bool {
 // successor: take finds out which.
 func isForgotten(err error) bool { return errors.Is(err, kerr.InvalidProducerIDMapping) }
 
-
 // take gets a new epoch of the id: unconditionally at the beginning of a tenure, else only from the one we have. Coordinators
 // compare that one only while no transaction is open, and spend it if one is: abort goes before.
 func (f *fence) take(ctx context.Context, renew bool) error {
@@ -232,11 +236,6 @@ func (f *fence) take(ctx context.Context, renew bool) error {
 		return err
 	}
 	f.id, f.epoch, f.open, f.spent = resp.ProducerID, resp.ProducerEpoch, false, false
-	if renew {
-		f.sink.mu.Lock()
-		f.renew = false
-		f.sink.mu.Unlock()
-	}
 	return nil
 }
 

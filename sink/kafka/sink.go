@@ -59,7 +59,7 @@ func New(brokers string, config Config) (*Sink, error) {
 	s := &Sink{config: config, client: client, topics: map[string]*topic{}, leaders: map[int32]*leader{}, stale: map[*topic]bool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if config.TransactionalID != "" {
-		s.fence = &fence{sink: s, renew: true}
+		s.fence = &fence{sink: s, tenure: 1}
 	}
 	return s, nil
 }
@@ -107,6 +107,7 @@ func (s *Sink) Fence(int64) {
 	if s.fence != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.fence.renew, s.fence.lost = true, nil
+		s.fence.tenure++
+		s.fence.lost = nil
 	}
 }

@@ -2,6 +2,7 @@ package sink_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -164,4 +165,24 @@ func TestAnOwnerThatWasIdleUntilItsIDWasForgottenTakesItAnew(t *testing.T) {
 	}
 	sendAll(t, second, run(c.topic, "one", 3, 4))
 	c.wantStored(t, ids(run(c.topic, "one", 0, 4)))
+}
+
+func TestATenureThatBeginsWhileTheIDIsTakenTakesItOnceMore(t *testing.T) {
+	t.Parallel()
+	k := startFakeKafka(t)
+	sink := k.sink(t, kafka.Config{TransactionalID: "relay-1"})
+	var taken atomic.Int32
+	k.ControlKey(int16(kmsg.InitProducerID), func(kmsg.Request) (kmsg.Response, error, bool) {
+		k.KeepControl()
+		if taken.Add(1) == 1 {
+			sink.Fence(2)
+		}
+		return nil, nil, false
+	})
+	for n := range 3 {
+		sendAll(t, sink, run("orders", "one", n, n+1))
+	}
+	if n := taken.Load(); n != 2 {
+		t.Errorf("the id was taken %d times", n)
+	}
 }
