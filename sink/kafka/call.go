@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"github.com/waybillhq/waybill/relay"
@@ -15,6 +16,7 @@ type call struct {
 	stop    func() bool
 	left    atomic.Int32
 	settled []atomic.Bool
+	buffer  atomic.Pointer[[]byte] // of the records; nil if one may be read after the call
 
 	// Guarded by sink.mu.
 	expired  bool
@@ -51,7 +53,7 @@ func (c *call) give(messages []*relay.Message) {
 	for _, m := range messages {
 		size += len(m.Payload) + 2*len(m.Key) + 400
 	}
-	e := encoder{source: c.sink.config.Source, buffer: make([]byte, 0, size)}
+	e := encoder{source: c.sink.config.Source, buffer: slices.Grow(spare(), size)}
 	for i, m := range messages {
 		at := entry{call: c, index: i, line: line{m.Topic, m.Key}, id: m.ID, millis: millis(m)}
 		var err error
@@ -67,6 +69,7 @@ func (c *call) give(messages []*relay.Message) {
 		}
 		entries = append(entries, at)
 	}
+	c.buffer.Store(&e.buffer)
 	s := c.sink
 	s.mu.Lock()
 	for from := 0; from < len(entries); {
@@ -104,6 +107,7 @@ func (c *call) expire() {
 	s := c.sink
 	s.mu.Lock()
 	c.expired = true
+	c.buffer.Store(nil)
 	for r := range c.requests {
 		r.cancel()
 	}
@@ -121,6 +125,9 @@ func (c *call) settle(i int, err error) {
 	c.confirm(i, err)
 	if c.left.Add(-1) == 0 {
 		c.stop()
+		if b := c.buffer.Load(); b != nil {
+			spares.Put(b)
+		}
 		c.sink.flight.Done()
 	}
 }

@@ -154,6 +154,16 @@ func (s *Sink) send(l *leader, r *request) {
 	settle(done)
 }
 
+// roomy is a request that makes room for itself at once: growing bit by bit would copy it several times.
+type roomy struct {
+	*kmsg.ProduceRequest
+	size int
+}
+
+func (r *roomy) AppendTo(b []byte) []byte {
+	return r.ProduceRequest.AppendTo(slices.Grow(b, r.size+1<<10))
+}
+
 type slot struct {
 	topic     string
 	partition int32
@@ -162,10 +172,11 @@ type slot struct {
 // produce writes the request and waits for the answer. It never tries twice.
 func (s *Sink) produce(r *request, to int32) (map[slot]kmsg.ProduceResponseTopicPartition, error) {
 	req := kmsg.NewPtrProduceRequest()
+	req.Acks = -1 // all in-sync replicas
 	if end, ok := r.ctx.Deadline(); ok {
 		req.TimeoutMillis = int32(min(max(time.Until(end).Milliseconds(), 1), 30_000))
 	}
-	at := map[string]int{}
+	at, size := map[string]int{}, 0
 	if err := s.identify(r); err != nil {
 		return nil, err
 	}
@@ -173,6 +184,7 @@ func (s *Sink) produce(r *request, to int32) (map[slot]kmsg.ProduceResponseTopic
 		if p.batch.bytes == nil {
 			p.batch.bytes = encodeBatch(p.batch.entries, p.producer, s.config.compressor)
 		}
+		size += len(p.batch.bytes)
 		i, ok := at[p.topic.name]
 		if !ok {
 			i = len(req.Topics)
@@ -184,7 +196,7 @@ func (s *Sink) produce(r *request, to int32) (map[slot]kmsg.ProduceResponseTopic
 	if s.fence != nil {
 		req.TransactionID = &s.config.TransactionalID
 	}
-	kresp, err := s.client.Broker(int(to)).Request(r.ctx, req)
+	kresp, err := s.client.Broker(int(to)).Request(r.ctx, &roomy{req, size})
 	if err != nil {
 		return nil, err
 	}
@@ -304,6 +316,9 @@ func (p *partition) stored() []outcome {
 		done[i].entry = e
 	}
 	p.producer.sequence += int32(len(done))
+	if p.batch.tries == 0 { // else an earlier request may still be about to be written
+		spares.Put(&p.batch.bytes)
+	}
 	if p.limit *= 2; p.limit > 1<<16 {
 		p.limit = 0
 	}
