@@ -58,7 +58,8 @@ type Config struct {
 
 	// Logger is told when a topic has another number of partitions than before. Defaults to none.
 	Logger *slog.Logger
-	// Options are more options of the client, such as kgo.Dialer. Those of its producer have no effect.
+	// Options are more options of the client, such as kgo.Dialer. They cannot change kgo.RequiredAcks, kgo.MaxVersions and
+	// kgo.RequestRetries, which the promise rests on; others of its producer have no effect.
 	Options []kgo.Opt
 
 	compressor kgo.Compressor
@@ -139,12 +140,13 @@ func (c Config) options(seeds []string) []kgo.Opt {
 	versions.SetMaxKeyVersion(24, 3)
 	versions.SetMaxKeyVersion(26, 4)
 	list := []kgo.Opt{
-		kgo.SeedBrokers(seeds...), kgo.ClientID("waybill"), kgo.MaxVersions(versions), kgo.DisableClientMetrics(),
-		kgo.RequestRetries(1), kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }), kgo.RequestTimeoutOverhead(5 * time.Second),
+		kgo.SeedBrokers(seeds...), kgo.ClientID("waybill"), kgo.DisableClientMetrics(),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }), kgo.RequestTimeoutOverhead(5 * time.Second),
 		kgo.Dialer(c.dial),
 	}
 	if m := c.mechanism(); m != nil {
 		list = append(list, kgo.SASL(m))
 	}
-	return append(list, c.Options...)
+	// The client writes its own acks into every produce request.
+	return append(append(list, c.Options...), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.MaxVersions(versions), kgo.RequestRetries(1))
 }

@@ -8,12 +8,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/waybillhq/waybill/relay"
 	"github.com/waybillhq/waybill/sink/kafka"
@@ -173,6 +176,23 @@ func TestConnectionsThatBreakAllTheTimeChangeNoOrder(t *testing.T) {
 		}
 	}
 	k.wantStored(t, ids(messages))
+}
+
+func TestOptionsCannotTakeTheReplicasAway(t *testing.T) {
+	t.Parallel()
+	k := startFakeKafka(t)
+	var acks, version atomic.Int32
+	k.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		k.KeepControl()
+		acks.Store(int32(req.(*kmsg.ProduceRequest).Acks))
+		version.Store(int32(req.GetVersion()))
+		return nil, nil, false
+	})
+	sink := k.sink(t, kafka.Config{Options: []kgo.Opt{kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite(), kgo.MaxVersions(kversion.Tip())}})
+	sendAll(t, sink, run("orders", "one", 0, 1))
+	if acks.Load() != -1 || version.Load() != 11 {
+		t.Errorf("acks %d, version %d", acks.Load(), version.Load())
+	}
 }
 
 func TestBytesThatComeOneByOneAreUnderstood(t *testing.T) {
