@@ -56,6 +56,10 @@ func (c *call) sendOne(i int, m *relay.Message) bool {
 		c.settle(i, err.(error))
 		return true
 	}
+	if err := c.link.ripening(m.Topic); err != nil {
+		c.settle(i, err)
+		return true
+	}
 	c.sizes[i] = len(m.Payload)
 	p, err := c.link.encode(m)
 	if err != nil {

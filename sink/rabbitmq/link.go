@@ -33,6 +33,7 @@ type link struct {
 	blocked atomic.Pointer[blocking]
 	apart   sync.Map // topics that broke a channel
 	asking  sync.Map // topic to func() error: why its messages were returned
+	young   sync.Map // topic to the time until which nothing is confirmed to it
 	lanes   [lanes + 1]lane
 }
 

@@ -194,6 +194,6 @@ func (s *session) land(f *flight) {
 		go func() { f.call.fail(f, s.link.whyReturned(f.topic)) }()
 	default:
 		s.link.apart.Delete(f.topic)
-		f.call.settle(f.index, nil)
+		f.call.settle(f.index, s.link.ripening(f.topic))
 	}
 }

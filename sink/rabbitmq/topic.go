@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -31,14 +32,34 @@ func (l *link) ask(topic string) error {
 	if !l.config.Create {
 		return errUnroutable(l.config.Exchange, topic)
 	}
+	l.young.Store(topic, time.Now().Add(time.Hour)) // what is under way may meet the queue before we know of it
 	err := l.create(topic)
 	if err == nil {
+		l.young.Store(topic, time.Now().Add(ripe))
 		return errCreated(topic)
 	}
+	l.young.Delete(topic)
 	if e := (*amqp.Error)(nil); errors.As(err, &e) && e.Server && e.Recover {
 		return relay.Topic(errCreate(topic, err))
 	}
 	return errCreate(topic, err)
+}
+
+// ripe is when a quorum queue survives a killed server, which saves its register of them twice a second and forgets a younger
+// one with all in it.
+const ripe = time.Second
+
+// ripening is the error of what may be in a queue that is too young to keep it, nil for all others.
+func (l *link) ripening(topic string) error {
+	until, found := l.young.Load(topic)
+	if !found {
+		return nil
+	}
+	if time.Now().Before(until.(time.Time)) {
+		return errCreated(topic)
+	}
+	l.young.CompareAndDelete(topic, until)
+	return nil
 }
 
 // missing tells a queue that does not exist from one that has no leader at the moment, which takes nothing either.

@@ -375,3 +375,13 @@ func TestAQueueIsMadeOnlyWhenAskedFor(t *testing.T) {
 	forbidden := newRabbit(t, at, rabbitmq.Config{Create: true})
 	wantRabbit(t, send(t, forbidden, time.Minute, message("more", "1"))[0], "topic", "WB2407")
 }
+
+func TestWhatTheFirstConfirmationOfAMadeQueueStandsForSurvivesAKill(t *testing.T) {
+	t.Parallel()
+	server := testenv.StartRabbitMQ(t, testenv.RabbitMQConfig{})
+	vhost := server.Vhost(t)
+	sendUntilStored(t, newRabbit(t, vhost.URL, rabbitmq.Config{Create: true}), message("orders", "1"))
+	server.Kill()
+	server.Restart()
+	rabbitStored(t, &rabbitConsumer{vhost: vhost, queue: "orders"}, 1)
+}
