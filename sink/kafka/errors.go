@@ -72,12 +72,12 @@ func errUnconfirmed(cause error, trouble *error) error {
 	return fmt.Errorf("waybill: WB2303 kafka: no confirmation in time: %w. Try: look whether the partitions have leaders and enough replicas in sync", cause)
 }
 
-func errCreate(topic string, err error, text string) error {
-	err = fmt.Errorf("waybill: WB2304 kafka: create topic %q: %w %s. Try: make it by hand and leave out Create", topic, err, text)
-	if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.InvalidTopicException) || errors.Is(err, kerr.PolicyViolation) {
-		return relay.Topic(err)
+func errCreate(topic string, refused error, text string) error {
+	err := fmt.Errorf("waybill: WB2304 kafka: create topic %q: %w %s. Try: make it by hand and leave out Create", topic, refused, text)
+	if kerr.IsRetriable(refused) {
+		return err
 	}
-	return err
+	return relay.Topic(err)
 }
 
 func errRefused(p *partition, err error, text string) error {
@@ -99,10 +99,6 @@ func errBehind(e entry) error {
 	return fmt.Errorf("waybill: WB2307 kafka: message %s waits behind one of its key that was not stored. Try: nothing, it is sent again", e.id)
 }
 
-func errFewer(topic string, have, want int) error {
-	return fmt.Errorf("waybill: WB2308 kafka: topic %q has %d partitions and Partitions asks for %d. Try: the number it has", topic, have, want)
-}
-
 func errFenced(err error) error {
 	return fmt.Errorf("waybill: WB2309 kafka: another owner has taken the transactional id: %w: %w", relay.ErrLost, err)
 }
@@ -112,6 +108,10 @@ func errTransaction(step string, err error) error {
 }
 
 // The topic's: other topics are fine.
+
+func errFewer(topic string, have, want int) error {
+	return relay.Topic(fmt.Errorf("waybill: WB2308 kafka: topic %q has %d partitions and Partitions asks for %d. Try: the number it has", topic, have, want))
+}
 
 func errNoTopic(topic string) error {
 	return relay.Topic(fmt.Errorf("waybill: WB2311 kafka: there is no topic %q. Try: create it", topic))

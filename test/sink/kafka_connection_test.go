@@ -282,6 +282,19 @@ func TestATopicIsMadeAsConfigured(t *testing.T) {
 	}
 }
 
+func TestATopicThatCannotBeAsConfiguredHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	k := startFakeKafka(t)
+	k.create(t, 1, 3, "few", nil)
+	sink := k.sink(t, kafka.Config{Create: true, CreateReplicas: 9, Partitions: map[string]int{"few": 2}})
+	for topic, want := range map[string]string{"missing": "WB2304", "few": "WB2308"} {
+		if err := send(t, sink, time.Minute, message(topic, "1"))[0]; class(err) != "topic" || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s of the topic", topic, err, want)
+		}
+	}
+	sendAll(t, sink, run("orders", "one", 0, 1))
+}
+
 func TestAKeyMovesWhenItsTopicGrowsUnlessItIsPinned(t *testing.T) {
 	t.Parallel()
 	k := startFakeKafka(t)
