@@ -116,6 +116,7 @@ func (t *topic) learn(found kmsg.MetadataResponseTopic) []outcome {
 	if err != nil { // no leader yet, or just created
 		why := errAsking(t.name, err)
 		s.trouble.Store(&why)
+		t.waiting = slices.DeleteFunc(t.waiting, func(e entry) bool { return e.call.expired }) // expire has settled them
 		if len(t.waiting) > 0 {
 			s.lookUp(t)
 		}
