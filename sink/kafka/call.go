@@ -61,10 +61,7 @@ func (c *call) give(messages []*relay.Message) {
 			err = errTooLarge(m, len(at.record), c.sink.config.MaxBatchBytes)
 		}
 		if err != nil {
-			failed = append(failed, outcome{at, err})
-			if m.Key != "" && !c.isBroken(at) {
-				c.breakAt(at) // no lock: nobody else has seen this call's entries yet
-			}
+			failed = append(failed, fail([]entry{at}, err)...) // no lock: nobody else has seen this call's entries yet
 			continue
 		}
 		entries = append(entries, at)

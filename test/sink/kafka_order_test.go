@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/waybillhq/waybill"
 	"github.com/waybillhq/waybill/relay"
 	"github.com/waybillhq/waybill/sink/kafka"
 )
@@ -165,6 +166,19 @@ func TestOnlyTheMessageThatTheBrokerRefusesIsRejected(t *testing.T) {
 			if class(err) != want {
 				t.Errorf("message %d: %v, want %s", i, err, want)
 			}
+		}
+	}
+}
+
+func TestOnlyTheFirstOfAKeyIsRejectedBeforeItIsSent(t *testing.T) {
+	t.Parallel()
+	messages := append(run("orders", "one", 0, 4), run("orders", "", 4, 6)...)
+	for _, i := range []int{1, 2, 4, 5} {
+		messages[i].Headers = []waybill.Header{{Name: "ce_id", Value: "x"}}
+	}
+	for i, err := range send(t, startFakeKafka(t).sink(t, kafka.Config{}), time.Minute, messages...) {
+		if want := []string{"confirmed", "rejected", "temporary", "temporary", "rejected", "rejected"}[i]; class(err) != want {
+			t.Errorf("message %d: %v, want %s", i, err, want)
 		}
 	}
 }
