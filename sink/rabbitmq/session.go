@@ -20,7 +20,8 @@ type session struct {
 	returns chan amqp.Return
 	closes  chan *amqp.Error
 	landed  chan []*flight
-	cause   *amqp.Error // why the channel was closed
+	cause   *amqp.Error   // why the channel was closed
+	places  chan struct{} // one is taken by each message in flight
 
 	mu       sync.Mutex
 	inFlight int
@@ -46,15 +47,23 @@ func (l *link) open() (*session, error) {
 	if err := ch.Confirm(false); err != nil {
 		return nil, err
 	}
-	s := &session{link: l, ch: ch, landed: make(chan []*flight), byID: map[string][]*flight{}, waiting: map[string][]*flight{}}
-	// The client waits 5 s for room and then drops a return. After a pause of the process that time may be over, so it must never wait.
-	s.returns = ch.NotifyReturn(make(chan amqp.Return, 1024))
+	s := &session{link: l, ch: ch, landed: make(chan []*flight), places: make(chan struct{}, 1024), byID: map[string][]*flight{}, waiting: map[string][]*flight{}}
+	// The client waits 5 s for room and then drops a return. After a pause of the process that time may be over, so it must never wait:
+	// there is room for all that is in flight.
+	s.returns = ch.NotifyReturn(make(chan amqp.Return, cap(s.places)))
 	s.closes = ch.NotifyClose(make(chan *amqp.Error, 1))
 	go s.collect()
 	return s, nil
 }
 
+// publish waits while the channel is full. At the end of its time the call is then one that writes, so that the connection is cut
+// and a channel full of what is never acknowledged goes with it.
 func (s *session) publish(f *flight, p amqp.Publishing) {
+	select {
+	case s.places <- struct{}{}:
+	case <-f.call.ctx.Done():
+		return
+	}
 	s.mu.Lock()
 	if s.ended {
 		s.mu.Unlock()
@@ -167,6 +176,7 @@ func (s *session) finished() bool {
 }
 
 func (s *session) land(f *flight) {
+	<-s.places
 	s.mu.Lock()
 	s.inFlight--
 	same := slices.DeleteFunc(s.byID[f.id], func(other *flight) bool { return other == f })
