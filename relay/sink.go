@@ -39,9 +39,9 @@ type OrderedBatch interface{ OrderedBatch() }
 // fence again before the next call of Fence: that would shut out the new owner.
 type Fencer interface{ Fence(epoch int64) }
 
-// Checker is a Sink that can tell whether the broker's settings keep the promise. Check connects and changes nothing but
-// what create asked for. topics are those whose queues, streams or logs are looked at; without any, what can be known
-// without a topic. An error means that the broker could not be asked.
+// Checker is a Sink that can tell whether the broker's settings keep the promise. Check connects and changes nothing.
+// topics are those whose queues, streams or logs are looked at; without any, what can be known without a topic. An error
+// means that the broker could not be asked.
 type Checker interface {
 	Check(ctx context.Context, topics []string) ([]Finding, error)
 }

@@ -2,19 +2,20 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/waybillhq/waybill/relay"
 )
 
-// Check implements relay.Checker. With Create, it makes the topics that are missing.
+// Check implements relay.Checker. With Create, a topic that is missing is no finding.
 func (s *Sink) Check(ctx context.Context, topics []string) ([]relay.Finding, error) {
 	s.mu.Lock()
 	closed := s.closed
@@ -32,35 +33,45 @@ func (s *Sink) Check(ctx context.Context, topics []string) ([]relay.Finding, err
 	if len(topics) == 0 {
 		return nil, nil
 	}
-	admin := kadm.NewClient(s.client)
-	details, err := admin.ListTopics(ctx, topics...)
+	details, err := s.metadata(ctx, topics)
 	if err != nil {
-		return nil, errConnect(err)
+		return nil, err
 	}
 	var c checked
-	var made, there []string
+	var there []string
 	for _, name := range topics {
-		switch t := details[name]; {
-		case errors.Is(t.Err, kerr.UnknownTopicOrPartition) && s.config.Create:
-			made = append(made, name)
-		case errors.Is(t.Err, kerr.UnknownTopicOrPartition):
-			c.warn(errNoTopic(name).Error())
-		case errors.Is(t.Err, kerr.TopicAuthorizationFailed):
-			c.warn(errForbidden(name, t.Err).Error())
-		case t.Err != nil:
-			c.warn(errAsking(name, t.Err).Error())
-		default:
-			there = append(there, name)
+		t, named := details[name]
+		pinned := s.config.Partitions[name]
+		switch err := kerr.ErrorForCode(t.ErrorCode); {
+		case !named:
+			c.warn("%v", errAsking(name, errSilent))
+			continue
+		case err == kerr.UnknownTopicOrPartition && s.config.Create:
+			continue
+		case err == kerr.UnknownTopicOrPartition:
+			c.warn("%v", errNoTopic(name))
+			continue
+		case err == kerr.InvalidTopicException:
+			c.warn("%v", errBadTopic(name))
+			continue
+		case err == kerr.TopicAuthorizationFailed:
+			c.warn("%v", errForbidden(name, err))
+			continue
+		case err != nil:
+			c.warn("%v", errAsking(name, err))
+			continue
+		case len(t.Partitions) < pinned:
+			c.warn("%v", errFewer(name, len(t.Partitions), pinned))
 		}
+		if ops := t.AuthorizedOperations; ops != math.MinInt32 && ops&(1<<kmsg.ACLOperationWrite) == 0 { // before 2.3 brokers do not say
+			c.warn("%v", errForbidden(name, kerr.TopicAuthorizationFailed))
+		}
+		there = append(there, name)
 	}
-	for name, err := range s.create(ctx, made) {
-		c.warn(err.Error())
-		details[name] = kadm.TopicDetail{}
-	}
-	if len(there) == 0 { // what was made has what the configuration says
+	if len(there) == 0 {
 		return c.found, nil
 	}
-	settings, err := admin.DescribeTopicConfigs(ctx, there...)
+	settings, err := kadm.NewClient(s.client).DescribeTopicConfigs(ctx, there...)
 	if err != nil {
 		c.warn("waybill: WB2331 kafka: read the settings of the topics: %v. Try: allow this user to DescribeConfigs, or check them by hand", err)
 		return c.found, nil
@@ -70,7 +81,11 @@ func (s *Sink) Check(ctx context.Context, topics []string) ([]relay.Finding, err
 			c.warn("waybill: WB2331 kafka: read the settings of topic %q: %v. Try: allow this user to DescribeConfigs, or check them by hand", set.Name, set.Err)
 			continue
 		}
-		c.topic(set, details[set.Name].Partitions.NumReplicas(), s.config.MaxBatchBytes)
+		replicas := 0
+		for _, p := range details[set.Name].Partitions {
+			replicas = len(p.Replicas)
+		}
+		c.topic(set, replicas, s.config.MaxBatchBytes)
 	}
 	return c.found, nil
 }
@@ -80,10 +95,7 @@ type checked struct{ found []relay.Finding }
 func (c *checked) warn(format string, args ...any) { c.say(false, format, args...) }
 
 func (c *checked) say(refuse bool, format string, args ...any) {
-	if len(args) > 0 {
-		format = fmt.Sprintf(format, args...)
-	}
-	c.found = append(c.found, relay.Finding{Refuse: refuse, Text: format})
+	c.found = append(c.found, relay.Finding{Refuse: refuse, Text: fmt.Sprintf(format, args...)})
 }
 
 func (c *checked) topic(set kadm.ResourceConfig, replicas, batch int) {

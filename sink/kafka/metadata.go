@@ -63,32 +63,44 @@ func (s *Sink) refresh() {
 func (s *Sink) ask(topics map[*topic]bool) (found map[string]kmsg.MetadataResponseTopic, faults map[string]error, err error) {
 	ctx, cancel := context.WithTimeout(s.ctx, askTime)
 	defer cancel()
-	req := kmsg.NewPtrMetadataRequest()
-	req.AllowAutoTopicCreation = false
+	var names, missing []string
 	for t := range topics {
-		topic := kmsg.NewMetadataRequestTopic()
-		topic.Topic = &t.name
-		req.Topics = append(req.Topics, topic)
+		names = append(names, t.name)
 	}
-	resp, err := req.RequestWith(ctx, s.client)
-	if err != nil {
-		return nil, nil, errConnect(err)
+	if found, err = s.metadata(ctx, names); err != nil {
+		return nil, nil, err
 	}
-	found = map[string]kmsg.MetadataResponseTopic{}
-	var missing []string
-	for _, t := range resp.Topics {
-		if t.Topic == nil {
-			continue
-		}
-		found[*t.Topic] = t
+	for name, t := range found {
 		if t.ErrorCode == kerr.UnknownTopicOrPartition.Code {
-			missing = append(missing, *t.Topic)
+			missing = append(missing, name)
 		}
 	}
 	if s.config.Create && len(missing) > 0 {
 		faults = s.create(ctx, missing)
 	}
 	return found, faults, nil
+}
+
+func (s *Sink) metadata(ctx context.Context, names []string) (map[string]kmsg.MetadataResponseTopic, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.AllowAutoTopicCreation = false
+	req.IncludeTopicAuthorizedOperations = true
+	for _, name := range names {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = &name
+		req.Topics = append(req.Topics, topic)
+	}
+	resp, err := req.RequestWith(ctx, s.client)
+	if err != nil {
+		return nil, errConnect(err)
+	}
+	found := map[string]kmsg.MetadataResponseTopic{}
+	for _, t := range resp.Topics {
+		if t.Topic != nil {
+			found[*t.Topic] = t
+		}
+	}
+	return found, nil
 }
 
 // learn takes in what the brokers said about the topic. Called with Sink.mu held.
@@ -163,9 +175,6 @@ func (t *topic) learn(found kmsg.MetadataResponseTopic) []outcome {
 
 // create makes topics as the configuration says. Some other process may have been quicker.
 func (s *Sink) create(ctx context.Context, names []string) map[string]error {
-	if len(names) == 0 {
-		return nil
-	}
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = int32(askTime.Milliseconds())
 	for _, name := range names {

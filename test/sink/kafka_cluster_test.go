@@ -156,23 +156,33 @@ func TestApacheKafkaNamesWhatIsWrongWithATopic(t *testing.T) {
 			t.Errorf("message %d: %v, want %s", i, err, want)
 		}
 	}
-	for topics, want := range map[string]string{"": "", "unknown": "WB2311", "plain": "WB2332 WB2333",
+	for topics, want := range map[string]string{"": "", "unknown": "WB2311", "plain": "WB2332 WB2333", "no/topic": "WB2313",
 		"loose": "WB2332 WB2333 WB2334! WB2335 WB2335 WB2336 WB2337"} {
-		found, err := sink.Check(t.Context(), strings.Fields(topics))
-		if err != nil {
-			t.Fatal(err)
+		wantFound(t, sink, topics, want)
+	}
+	wantFound(t, realSink(t, k, kafka.Config{Partitions: map[string]int{"plain": 2}}), "plain", "WB2308 WB2332 WB2333")
+	makes := realSink(t, k, kafka.Config{Create: true})
+	wantFound(t, makes, "unknown plain", "WB2332 WB2333")
+	wantFound(t, sink, "unknown", "WB2311") // Check makes nothing
+}
+
+// wantFound wants these codes of Check, in this order, "!" behind those that refuse.
+func wantFound(t *testing.T, sink *kafka.Sink, topics, want string) {
+	t.Helper()
+	found, err := sink.Check(t.Context(), strings.Fields(topics))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range found {
+		code := strings.Fields(f.Text)[1]
+		if f.Refuse {
+			code += "!"
 		}
-		var got []string
-		for _, f := range found {
-			code := strings.Fields(f.Text)[1]
-			if f.Refuse {
-				code += "!"
-			}
-			got = append(got, code)
-		}
-		if strings.Join(got, " ") != want {
-			t.Errorf("%s: %q, want %q", topics, got, want)
-		}
+		got = append(got, code)
+	}
+	if strings.Join(got, " ") != want {
+		t.Errorf("%s: %q, want %q", topics, got, want)
 	}
 }
 

@@ -51,9 +51,16 @@ func TestEachWayToLogInToApacheKafkaWorksAndEachFaultIsNamed(t *testing.T) {
 	if _, err := c.admin(t).CreateACLs(t.Context(), grant); err != nil {
 		t.Fatal(err)
 	}
+	c.create(t, 1, 1, "looked-at", nil)
+	look := kadm.NewACLs().Allow("User:alice").Topics("looked-at").Operations(kadm.OpDescribe, kadm.OpDescribeConfigs).ResourcePatternType(kadm.ACLPatternLiteral)
+	if _, err := c.admin(t).CreateACLs(t.Context(), look); err != nil {
+		t.Fatal(err)
+	}
 	file := func(text string) string { return write(t, "secret", []byte(text+"\n")) }
 	caFile := write(t, "ca.crt", []byte(ca.pem))
 	base := kafka.Config{CAFile: caFile, SASL: "SCRAM-SHA-512", User: "alice", PasswordFile: file("right")}
+	wantFound(t, realSink(t, k, base), "secret looked-at", "WB2312 WB2312 WB2332 WB2333")
+	wantFound(t, realSink(t, k, base), "orders", "WB2331")
 	for name, of := range map[string]struct {
 		topic, want string
 		change      func(*kafka.Config)
