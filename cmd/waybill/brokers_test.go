@@ -19,7 +19,8 @@ func TestOneURLMakesARelayToARealBroker(t *testing.T) {
 			return []string{"WAYBILL_SINK=kafka://" + strings.Join(testenv.KafkaBrokers(t), ",")}
 		}},
 		{"Kafka with fencing", "waybill.command.fenced", func(t *testing.T) []string {
-			return []string{"WAYBILL_SINK=kafka://" + strings.Join(testenv.KafkaBrokers(t), ","), "WAYBILL_SINKS__DEFAULT__FENCING=true"}
+			return []string{"WAYBILL_SINKS__DEFAULT__URL=kafka://" + strings.Join(testenv.KafkaBrokers(t), ","), "WAYBILL_SINKS__DEFAULT__FENCING=true",
+				"WAYBILL_RELAYS__BROKERS__SOURCE=default", "WAYBILL_RELAYS__BROKERS__SINK=default"}
 		}},
 		{"RabbitMQ", "orders", func(t *testing.T) []string {
 			v := testenv.RabbitMQVhost(t)

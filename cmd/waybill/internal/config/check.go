@@ -70,6 +70,9 @@ func (d *decoder) check(c *Config, extra func(kind, name string, c *Config) erro
 		if _, ok := c.Sinks[r.Sink]; !ok && r.Sink != "" {
 			add("WB4507", path+".sink", "there is no sink %q%s", r.Sink, didYouMean(r.Sink, sorted(c.Sinks)))
 		}
+		if name == "default" && c.Sinks[r.Sink].Kafka.Fencing {
+			add("WB4508", "sinks."+r.Sink+".fencing", "relay \"default\" would take the transactional id waybill-default, and every service with a relay of that name shuts out the others on the same cluster. Try: name the relay after the service, as relays.orders with source and sink")
+		}
 		if c.origin[path+".send_timeout"] == "" {
 			r.SendTimeout = min(r.SendTimeout, r.Lease/2)
 			c.Relays[name] = r

@@ -100,6 +100,8 @@ waybill: WB4505 F:3: sources.b.retention.age is required
 waybill: WB4503 F:4: sources.c.retention.age: must be above 0, got "0s"`},
 		{"two relays that mark the same rows", "sources: {a: {url: \"postgres://h/d\", mode: flagged}}\nsinks: {k: {url: \"nats://h\"}}\nrelays:\n  r: {source: a, sink: k}\n  s: {source: a, sink: k}\n",
 			`waybill: WB4508 F:5: relays.s.source: relay "r" owns the source "a" already: in mode flagged a row is marked once, for one relay`},
+		{"a fence that every service shares", "sources: {a: {url: \"postgres://h/d\"}}\nsinks:\n  k: {url: \"kafka://h\", fencing: true}\nrelays:\n  default: {source: a, sink: k}\n  named: {source: a, sink: k}\n",
+			`waybill: WB4508 F:3: sinks.k.fencing: relay "default" would take the transactional id waybill-default, and every service with a relay of that name shuts out the others on the same cluster. Try: name the relay after the service, as relays.orders with source and sink`},
 		{"topics", "sources: {a: {url: \"postgres://h/d\"}, f: {url: \"postgres://h/d\", mode: flagged}}\nsinks: {k: {url: \"nats://h\"}}\nrelays:\n  r:\n    source: a\n    sink: k\n    topics:\n      - orders.*\n      - orders.>\n      - \"\"\n      - orders.*\n  s: {source: a, sink: k, topics: []}\n  t: {source: f, sink: k, topics: [\"*\"]}\n",
 			`waybill: WB4503 F:9: relays.r.topics[1]: "orders.>": no topic has a '>'; * stands for any run of characters, such as orders.*
 waybill: WB4503 F:10: relays.r.topics[2]: must not be empty
