@@ -25,14 +25,14 @@ func create(ctx context.Context, js jetstream.JetStream, c Config) error {
 	return err
 }
 
-// Check implements relay.Checker: it looks at Config.Stream and at the streams of the topics. It changes nothing but, with Create,
-// a missing stream.
+// Check implements relay.Checker: it looks at Config.Stream and at the streams of the topics. It changes nothing: what
+// Create would make, the first Publish makes, and until then it is no finding.
 func (s *Sink) Check(ctx context.Context, topics []string) (found []relay.Finding, err error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
 	defer s.flight.Done()
-	l, err := s.connected(ctx)
+	l, err := s.connected(ctx, false)
 	if err != nil {
 		return nil, err
 	}
@@ -47,12 +47,18 @@ func (s *Sink) Check(ctx context.Context, topics []string) (found []relay.Findin
 		refuse("WB2201 jetstream: server %s can lose what it acknowledged. Try: 2.10.23 or newer", l.nc.ConnectedServerVersion())
 	}
 	names := map[string]bool{}
+	unmade := false // Create makes it
 	if s.config.Stream != "" {
-		names[s.config.Stream] = true
+		_, err := ask(ctx, s.config.Stream, l.js.Stream)
+		unmade = s.config.Create && errors.Is(err, jetstream.ErrStreamNotFound)
+		if !unmade {
+			names[s.config.Stream] = true
+		}
 	}
 	for _, topic := range topics {
 		name, err := ask(ctx, topic, l.js.StreamNameBySubject)
 		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound) && unmade:
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 			add(false, errNoStream(topic).Error())
 		case err != nil && l.blind.Load():

@@ -19,6 +19,7 @@ type link struct {
 	nc    *nats.Conn
 	js    jetstream.JetStream
 	wire  *wire
+	made  bool   // the stream, with Create
 	inbox string // what replies are sent to: inbox + beginning of the call + "-" + index of the message
 
 	mu    sync.Mutex

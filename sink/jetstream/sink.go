@@ -53,7 +53,7 @@ func (s *Sink) Publish(ctx context.Context, messages []*relay.Message, confirm f
 	err := s.enter()
 	var l *link
 	if err == nil {
-		if l, err = s.connected(ctx); err != nil {
+		if l, err = s.connected(ctx, s.config.Create); err != nil {
 			s.flight.Done()
 		}
 	}
@@ -90,23 +90,23 @@ func (s *Sink) enter() error {
 	return nil
 }
 
-// connected returns a live connection. The relay's back-off paces the attempts.
-func (s *Sink) connected(ctx context.Context) (*link, error) {
+// connected returns a live connection, and with make the stream is there. The relay's back-off paces the attempts.
+func (s *Sink) connected(ctx context.Context, make bool) (*link, error) {
 	s.dialing.Lock()
 	defer s.dialing.Unlock()
-	if s.link != nil && !s.link.nc.IsClosed() {
-		return s.link, nil
+	if s.link == nil || s.link.nc.IsClosed() {
+		l, err := dial(ctx, s.config, s.servers)
+		if err != nil {
+			return nil, errConnect(err)
+		}
+		s.link = l
 	}
-	l, err := dial(ctx, s.config, s.servers)
-	if err != nil {
-		return nil, errConnect(err)
-	}
-	if s.config.Create {
-		if err := create(ctx, l.js, s.config); err != nil {
-			l.nc.Close()
+	if make && !s.link.made {
+		if err := create(ctx, s.link.js, s.config); err != nil {
+			s.link.nc.Close()
 			return nil, errCreate(s.config.Stream, err)
 		}
+		s.link.made = true
 	}
-	s.link = l
-	return l, nil
+	return s.link, nil
 }

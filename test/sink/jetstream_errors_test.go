@@ -2,6 +2,7 @@ package sink_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -175,8 +176,16 @@ func TestCheckTellsWhatDoesNotHold(t *testing.T) {
 	c := e.consumer()
 	c.makeStream(t, client.StreamConfig{Name: "BAD", Subjects: []string{"bad.*"}, Storage: client.MemoryStorage, MaxAge: time.Hour, MaxMsgs: 10, Duplicates: time.Second, NoAck: true})
 	good := e.sink(t, jetstream.Config{Stream: "GOOD", Create: true, Subjects: []string{"good"}})
-	if found, err := good.Check(t.Context(), []string{"good"}); err != nil || len(found) > 0 {
-		t.Errorf("a stream that the sink made: %v, %v", found, err)
+	for _, when := range []string{"will make", "made"} {
+		if found, err := good.Check(t.Context(), []string{"good"}); err != nil || len(found) > 0 {
+			t.Errorf("a stream that the sink %s: %v, %v", when, found, err)
+		}
+		if _, js, _ := e.stream(t, "BAD"); when == "will make" {
+			if _, err := js.Stream(t.Context(), "GOOD"); !errors.Is(err, client.ErrStreamNotFound) {
+				t.Errorf("Check made the stream: %v", err)
+			}
+			sendUntilStored(t, good, message("good", "1"))
+		}
 	}
 	found, err := e.sink(t, jetstream.Config{Stream: "GONE"}).Check(t.Context(), []string{"bad.a", "bad.b", "unknown"})
 	if err != nil {
