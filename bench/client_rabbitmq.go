@@ -10,11 +10,11 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// channels is how many the sink spreads keys over.
-const channels = 4
+// channels is how many the sink spreads keys over, pending how many messages it leaves unconfirmed on each.
+const channels, pending = 4, 1024
 
 // bareRabbitMQ publishes messages of the same size from memory as fast as amqp091-go can: confirmed, persistent, mandatory; over
-// one connection with as many channels as the sink has, and together as many unconfirmed as the relay may have.
+// one connection with as many channels as the sink has, and as many unconfirmed.
 func bareRabbitMQ(url string, n int) (time.Duration, error) {
 	start := time.Now()
 	conn, err := amqp.Dial(url)
@@ -36,7 +36,6 @@ func bareRabbitMQ(url string, n int) (time.Duration, error) {
 
 // bareChannel publishes every message whose number is lane modulo channels.
 func bareChannel(conn *amqp.Connection, lane, n int) error {
-	const pending = 10_000 / channels
 	ch, err := conn.Channel()
 	if err == nil {
 		err = ch.Confirm(false)

@@ -46,6 +46,7 @@ func (b *bench) kafka() {
 	d.row("", "kafka://"+address, b.million/10, 10)
 	d.row("", "kafka://"+address, b.million/10, 1)
 	d.row(", fenced", "kafka+fenced://"+address, b.million/10, 100_000)
+	d.row(", fenced", "kafka+fenced://"+address, b.million/10, 10)
 	d.row(", fenced", "kafka+fenced://"+address, b.million/10, 1)
 }
 
@@ -53,8 +54,8 @@ func (b *bench) kafka() {
 func (b *bench) rabbitmq() {
 	url, db := b.database(false)
 	broker := testenv.StartRabbitMQ(&b.env, testenv.RabbitMQConfig{})
-	fmt.Printf("\n## RabbitMQ\n\nPostgreSQL on disk, fsync on. One server. Both sides: one connection, %d channels, confirms, persistent, mandatory. "+
-		"Rates in messages/s, processor time of our own process in µs a message, median (min-max) of %d.\n\n", channels, b.rounds)
+	fmt.Printf("\n## RabbitMQ\n\nPostgreSQL on disk, fsync on. One server. Both sides: one connection, %d channels with at most %d unconfirmed each, confirms, persistent, mandatory. "+
+		"Rates in messages/s, processor time of our own process in µs a message, median (min-max) of %d.\n\n", channels, pending, b.rounds)
 	conn, err := amqp.Dial(broker.URL())
 	b.must(err)
 	defer conn.Close()
@@ -74,7 +75,7 @@ func (b *bench) rabbitmq() {
 			return err
 		}
 		d.bare = []string{broker.URL()}
-		d.row(", "+kind, broker.URL(), b.million/10, 100_000)
+		d.row(", "+kind, broker.URL(), b.million/20, 100_000)
 		d.bare = nil
 		d.row(", "+kind, broker.URL(), b.million/50, 10)
 		d.row(", "+kind, broker.URL(), b.million/250, 1)
