@@ -33,7 +33,7 @@ func (d *database) statements() statements {
 		heldLanes:     d.sql(`SELECT DISTINCT lane FROM {t}parked WHERE relay = $1 AND state = 'held' ORDER BY lane`),
 		holder:        d.sql(`SELECT owner, {left} FROM {t}lease WHERE relay = $1`),
 
-		renew:   d.sql(`UPDATE {t}lease SET expires_at = {now} + $5{us} WHERE relay = $1 AND epoch = $2 AND owner = $3 AND {sync}$4{/sync} ` +
+		renew: d.sql(`UPDATE {t}lease SET expires_at = {now} + $5{us} WHERE relay = $1 AND epoch = $2 AND owner = $3 AND {sync}$4{/sync} ` +
 			// What was asked while a topic waited is done once it does no more.
 			`RETURNING asked OR EXISTS (SELECT 1 FROM {t}parked AS p WHERE p.relay = $1 AND p.request IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {t}cursor AS c WHERE c.relay = $1 AND c.branch <> '' AND c.branch = p.topic))`),
 		release: d.sql(`UPDATE {t}lease SET expires_at = {now} WHERE relay = $1 AND epoch = $2 AND owner = $3 AND {sync}$4{/sync}`),
