@@ -32,18 +32,16 @@ func (doctorCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	count := map[doctor.Level]int{}
-	unreachable := false
 	var rows [][]string
 	for _, r := range results {
 		count[r.Level]++
-		unreachable = unreachable || r.Unreachable
 		text := fmt.Sprintf("%s, %s: %s", r.Subject, r.Check, strings.TrimSpace(r.Code+" "+r.Text))
 		rows = append(rows, []string{fmt.Sprintf("%-7s %s", r.Level, text)})
 		if r.Try != "" {
 			rows = append(rows, []string{"        Try: " + r.Try})
 		}
 	}
-	v := map[string]any{"ok": count[doctor.Refuse] == 0 && !unreachable, "checks": results}
+	v := map[string]any{"ok": count[doctor.Refuse]+count[doctor.Unknown] == 0, "checks": results}
 	if err := a.print(v, nil, rows); err != nil {
 		return err
 	}
@@ -51,8 +49,8 @@ func (doctorCmd) Run(ctx context.Context, a *app) error {
 	switch {
 	case count[doctor.Refuse] > 0:
 		return &fault.Error{Code: "WB4711", What: "the promise does not hold as things stand: " + what, Try: "what stands beside each refuse", Exit: fault.Problems}
-	case unreachable:
-		return &fault.Error{Code: "WB4712", What: "not everybody answers: " + what, Exit: fault.Unreachable}
+	case count[doctor.Unknown] > 0:
+		return &fault.Error{Code: "WB4712", What: "not everything could be looked at: " + what, Try: "what stands beside each unknown", Exit: fault.Unreachable}
 	}
 	return nil
 }
@@ -63,7 +61,7 @@ func (a *app) examine(ctx context.Context, cfg *config.Config) (results []doctor
 		results = append(results, doctor.Result{Level: doctor.Warn, Subject: "configuration", Check: "values", Text: w})
 	}
 	var mu sync.Mutex
-	topics := map[string][]string{} // by source
+	topics := map[string][]string{} // by source; one that could not be asked is not there
 	examine := func(names []string, one func(name string) []doctor.Result) {
 		parts := make([][]doctor.Result, len(names))
 		var all sync.WaitGroup
@@ -74,21 +72,27 @@ func (a *app) examine(ctx context.Context, cfg *config.Config) (results []doctor
 		results = append(results, slices.Concat(parts...)...)
 	}
 	examine(sortedNames(cfg.Sources), func(name string) []doctor.Result {
-		found, held := a.examineSource(ctx, cfg, name)
+		found, held, known := a.examineSource(ctx, cfg, name)
 		mu.Lock()
 		defer mu.Unlock()
-		topics[name] = held
+		if known {
+			topics[name] = held
+		}
 		return found
 	})
 	examine(sortedNames(cfg.Sinks), func(name string) []doctor.Result {
-		var wanted []string
+		var wanted, unread []string
 		for relayName, r := range cfg.Relays {
 			if r.Sink == name {
 				wanted = append(wanted, topicsOf(cfg, relayName, topics[r.Source])...)
+				if _, known := topics[r.Source]; !known {
+					unread = append(unread, r.Source)
+				}
 			}
 		}
 		slices.Sort(wanted)
-		return a.examineSink(ctx, cfg, name, slices.Compact(wanted))
+		slices.Sort(unread)
+		return a.examineSink(ctx, cfg, name, slices.Compact(wanted), slices.Compact(unread))
 	})
 	return results
 }
@@ -117,11 +121,11 @@ const (
 	openTooLong     = 10 * time.Minute
 )
 
-func (a *app) examineSource(ctx context.Context, cfg *config.Config, name string) (results []doctor.Result, topics []string) {
+func (a *app) examineSource(ctx context.Context, cfg *config.Config, name string) (results []doctor.Result, topics []string, known bool) {
 	source := cfg.Sources[name]
 	s, addr, err := doctorSource(cfg, name)
 	if err != nil {
-		return []doctor.Result{{Level: doctor.Unknown, Subject: "source " + name, Check: "url", Code: "WB4509", Text: err.Error()}}, nil
+		return []doctor.Result{{Level: doctor.Unknown, Subject: "source " + name, Check: "url", Code: "WB4509", Text: err.Error()}}, nil, false
 	}
 	defer s.DB.Close()
 	checks := []doctor.Check{
@@ -147,10 +151,12 @@ func (a *app) examineSource(ctx context.Context, cfg *config.Config, name string
 		if topics, err = s.Topics(ctx); err != nil {
 			return "", nil, err
 		}
+		known = true
 		fine, found := s.Untaken(topics)
 		return fine, found, nil
 	}})
-	return doctor.Run(ctx, "source "+name, a.Timeout, checks), topics
+	results = doctor.Run(ctx, "source "+name, a.Timeout, checks)
+	return results, topics, known
 }
 
 // doctorSource is the source of that name for looking. It connects when it is used.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,7 +19,8 @@ import (
 
 func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-func (a *app) examineSink(ctx context.Context, cfg *config.Config, name string, topics []string) []doctor.Result {
+// examineSink looks at what holds the topics; unread are sources that may have more, but could not be asked.
+func (a *app) examineSink(ctx context.Context, cfg *config.Config, name string, topics, unread []string) []doctor.Result {
 	use := sinkUse{relay: "doctor", uri: "/waybill/doctor"}
 	for _, r := range sortedNames(cfg.Relays) {
 		if cfg.Relays[r].Sink == name {
@@ -41,6 +43,10 @@ func (a *app) examineSink(ctx context.Context, cfg *config.Config, name string, 
 		}
 		findings, err := checker.Check(ctx, topics)
 		found := append(doctor.Findings(findings), unreachable(err)...)
+		if err == nil && len(unread) > 0 {
+			found = append(found, doctor.Result{Level: doctor.Unknown, Code: "WB4708", Text: "it answers, but what holds the topics in the outbox was not looked at, because they could not be read: source " + strings.Join(unread, ", "),
+				Try: "repair the source, and run waybill doctor again"})
+		}
 		return fmt.Sprintf("it answers, and is as the promise needs it; topics looked at: %d", len(topics)), found, nil
 	}
 	results := doctor.Run(ctx, "sink "+name, a.Timeout, []doctor.Check{{Name: "broker", Make: check}})
@@ -52,8 +58,8 @@ func (a *app) examineSink(ctx context.Context, cfg *config.Config, name string, 
 	return results
 }
 
-// runChecked runs the relay, and beside it looks once at the settings of its broker, when that answers. A broker that is down
-// is no finding.
+// runChecked runs the relay, and beside it looks at the settings of its broker, when that answers. A broker that is down is no
+// finding.
 func (a *app) runChecked(ctx context.Context, cfg *config.Config, r *running) error {
 	checker, ok := r.sink.(relay.Checker)
 	if !ok {
@@ -64,7 +70,7 @@ func (a *app) runChecked(ctx context.Context, cfg *config.Config, r *running) er
 	defer checking.Wait()
 	defer end(nil)
 	checking.Go(func() {
-		if err := a.checkBroker(ctx, cfg, r, checker); err != nil {
+		if err := a.checkBroker(ctx, cfg, r, checker, time.Minute); err != nil {
 			end(err)
 		}
 	})
@@ -76,23 +82,45 @@ func (a *app) runChecked(ctx context.Context, cfg *config.Config, r *running) er
 	return err
 }
 
-// checkBroker warns of what it finds, and returns what must not go on.
-func (a *app) checkBroker(ctx context.Context, cfg *config.Config, r *running, checker relay.Checker) error {
+// enough bounds the topics that are looked at, and with them what a look remembers.
+const enough = 10_000
+
+// checkBroker looks at the broker, and every so often at what holds the topics that are new in the outbox. It warns of what it
+// finds, and returns what must not go on.
+func (a *app) checkBroker(ctx context.Context, cfg *config.Config, r *running, checker relay.Checker, every time.Duration) error {
 	log := a.log.With("relay", r.name, "sink", r.sinkName)
-	findings, err := a.findings(ctx, cfg, r, checker)
-	for pause := time.Second; err != nil; pause = min(2*pause, 30*time.Second) {
-		level := slog.LevelDebug // the relay itself says what does not answer
-		if pause == 16*time.Second {
-			level = slog.LevelWarn
+	looked := map[string]bool{}
+	told := map[relay.Finding]bool{} // what is about no topic comes again
+	for first, pause := true, time.Second; first || len(looked) < enough; {
+		rest := every
+		findings, err := a.findings(ctx, cfg, r, checker, looked, first)
+		if err == nil {
+			first, pause = false, time.Second
+		} else {
+			level := slog.LevelDebug // the relay itself says what does not answer
+			if pause == 16*time.Second {
+				level = slog.LevelWarn
+			}
+			log.Log(ctx, level, "the settings of the broker could not be looked at yet", "error", err)
+			findings, rest, pause = nil, pause, min(2*pause, 30*time.Second)
 		}
-		log.Log(ctx, level, "the settings of the broker could not be looked at yet", "error", err)
+		findings = slices.DeleteFunc(findings, func(f relay.Finding) bool { return told[f] })
+		for _, f := range findings {
+			told[f] = true
+		}
+		if err := a.tell(log, cfg, r, findings); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(pause):
+		case <-time.After(rest):
 		}
-		findings, err = a.findings(ctx, cfg, r, checker)
 	}
+	return nil
+}
+
+func (a *app) tell(log *slog.Logger, cfg *config.Config, r *running, findings []relay.Finding) error {
 	var refused error
 	for _, f := range doctor.Findings(findings) {
 		if f.Level == doctor.Refuse && !cfg.Sinks[r.sinkName].AllowUnsafe && refused == nil {
@@ -105,7 +133,9 @@ func (a *app) checkBroker(ctx context.Context, cfg *config.Config, r *running, c
 	return refused
 }
 
-func (a *app) findings(ctx context.Context, cfg *config.Config, r *running, checker relay.Checker) ([]relay.Finding, error) {
+// findings are those for the topics that are not in looked yet, and puts these there. Without any the broker is not asked, unless
+// it must be.
+func (a *app) findings(ctx context.Context, cfg *config.Config, r *running, checker relay.Checker, looked map[string]bool, must bool) ([]relay.Finding, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 	defer cancel()
 	s, _, err := doctorSource(cfg, r.sourceName)
@@ -117,5 +147,15 @@ func (a *app) findings(ctx context.Context, cfg *config.Config, r *running, chec
 	if err != nil {
 		return nil, err
 	}
-	return checker.Check(ctx, topicsOf(cfg, r.name, held))
+	fresh := slices.DeleteFunc(topicsOf(cfg, r.name, held), func(topic string) bool { return looked[topic] })
+	if len(fresh) == 0 && !must {
+		return nil, nil
+	}
+	found, err := checker.Check(ctx, fresh)
+	if err == nil {
+		for _, topic := range fresh {
+			looked[topic] = true
+		}
+	}
+	return found, err
 }

@@ -1,17 +1,25 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/waybillhq/waybill/cmd/waybill/internal/config"
 	"github.com/waybillhq/waybill/cmd/waybill/internal/doctor"
 	"github.com/waybillhq/waybill/cmd/waybill/internal/fault"
 	"github.com/waybillhq/waybill/internal/testenv"
+	"github.com/waybillhq/waybill/relay"
 )
 
 // atBroker does something with the broker's JetStream.
@@ -147,5 +155,70 @@ func TestARelayDoesNotRunIntoABrokerThatLosesUnlessItMay(t *testing.T) {
 	}
 	if err := p.Stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestDoctorSaysUnknownWhereItDidNotLookAndMakesNothing(t *testing.T) {
+	t.Parallel()
+	broker := testenv.StartNATS(t, testenv.NATSConfig{})
+	s := newShell(t, "WAYBILL_SOURCE=sqlite:app.db", "WAYBILL_SINK="+broker.URL(), "WAYBILL_SINKS__DEFAULT__CREATE=true", "WAYBILL_SINKS__DEFAULT__STREAM=all", "WAYBILL_SINKS__DEFAULT__SUBJECTS=>")
+	s.write("app.db", "") // no table can be read
+	out, _, code := s.run("doctor", "-o", "json")
+	if code != fault.Problems || !strings.Contains(out, `"ok": false`) || !strings.Contains(out, "what holds the topics in the outbox was not looked at") {
+		t.Errorf("without tables: exit %d: %s", code, out)
+	}
+	s.must("migrate", "up")
+	s.must("send", "--topic", "orders", "--type", "a")
+	if results, code := examine(t, s); code != fault.OK {
+		t.Errorf("with tables: exit %d: %+v", code, results)
+	}
+	atBroker(t, broker.URL(), func(js jetstream.JetStream) error {
+		for name := range js.StreamNames(t.Context()).Name() {
+			t.Errorf("doctor made the stream %s", name)
+		}
+		return nil
+	})
+}
+
+type checked func(topics []string) []relay.Finding
+
+func (c checked) Check(_ context.Context, topics []string) ([]relay.Finding, error) {
+	return c(topics), nil
+}
+
+func TestARunningRelayLooksAtTheBrokerForATopicThatIsNew(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.env = append(s.env, "WAYBILL_SOURCE=sqlite:"+filepath.Join(s.dir, "app.db"), "WAYBILL_SINK=nats://127.0.0.1:1")
+	s.must("migrate", "up")
+	cfg, err := config.Load(config.Input{Env: s.env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	a := &app{globals: globals{Timeout: time.Minute}, log: slog.New(slog.NewTextHandler(&log, nil))}
+	asked := make(chan string)
+	check := checked(func(topics []string) []relay.Finding {
+		asked <- strings.Join(topics, " ")
+		return []relay.Finding{{Text: "WB2201 of all"}, {Refuse: slices.Contains(topics, "lossy"), Text: "WB2203 of " + strings.Join(topics, " ")}}
+	})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- a.checkBroker(t.Context(), cfg, &running{name: "default", sourceName: "default", sinkName: "default"}, check, time.Millisecond)
+	}()
+	if topics := <-asked; topics != "" {
+		t.Errorf("of an outbox that is empty %q is asked", topics)
+	}
+	for _, topic := range []string{"orders", "lossy"} {
+		s.must("send", "--topic", topic, "--type", "a")
+		if topics := <-asked; topics != topic {
+			t.Errorf("asked for %q, want %q", topics, topic)
+		}
+	}
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "WB4701") {
+		t.Errorf("ended with %v", err)
+	}
+	if n := strings.Count(log.String(), "of all"); n != 1 {
+		t.Errorf("the same is told %d times: %s", n, log.String())
 	}
 }
