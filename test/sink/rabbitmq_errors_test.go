@@ -375,37 +375,3 @@ func TestAQueueIsMadeOnlyWhenAskedFor(t *testing.T) {
 	forbidden := newRabbit(t, at, rabbitmq.Config{Create: true})
 	wantRabbit(t, send(t, forbidden, time.Minute, message("more", "1"))[0], "topic", "WB2407")
 }
-
-func TestWhatTheFirstConfirmationOfAMadeQueueStandsForSurvivesAKill(t *testing.T) {
-	t.Parallel()
-	server := testenv.StartRabbitMQ(t, testenv.RabbitMQConfig{})
-	vhost := server.Vhost(t)
-	sendUntilStored(t, newRabbit(t, vhost.URL, rabbitmq.Config{Create: true}), message("orders", "1"))
-	server.Kill()
-	server.Restart()
-	rabbitStored(t, &rabbitConsumer{vhost: vhost, queue: "orders"}, 1)
-}
-
-func TestAReturnOutlivesAPauseHoweverManyThereAre(t *testing.T) {
-	t.Parallel()
-	vhost := testenv.RabbitMQVhost(t)
-	rabbitQueue(t, vhost, "orders", "classic", nil)
-	sink := newRabbit(t, vhost.URL, rabbitmq.Config{})
-	messages := many("unknown", 1, 2001)
-	for _, m := range messages {
-		m.Key = "one" // and so one channel
-	}
-	first := message("orders", "0")
-	first.Key = "one"
-	paused := make(chan struct{})
-	go sink.Publish(t.Context(), []*relay.Message{first}, func(int, error) {
-		close(paused)
-		time.Sleep(7 * time.Second) // plays a pause of the process: the client throws a return away after 5 s
-	})
-	<-paused
-	for i, err := range send(t, sink, time.Minute, messages...) {
-		if class(err) != "topic" {
-			t.Errorf("%d, which no queue took: %v", i, err)
-		}
-	}
-}

@@ -1,8 +1,10 @@
 package sink_test
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -104,6 +106,7 @@ func TestTLSOfRabbitMQIsVerifiedOnBothSidesAndRotated(t *testing.T) {
 		"wrong host":           {strings.Replace(secure, "localhost", "127.0.0.1", 1), rabbitmq.Config{CAFile: caFile, CertFile: certFile, KeyFile: keyFile}, "127.0.0.1"},
 		"no certificate":       {secure, rabbitmq.Config{CAFile: caFile}, "certificate"},
 		"foreign certificate":  {secure, rabbitmq.Config{CAFile: caFile, CertFile: foreignFile, KeyFile: foreignKeyFile}, "no connection"},
+		"TLS 1.0":              {oldTLS(t, serverCert, serverKey), rabbitmq.Config{CAFile: caFile}, "protocol version"},
 		"no plaintext instead": {strings.Replace(server.URL(), "amqp:", "amqps:", 1), rabbitmq.Config{CAFile: caFile}, "TLS"},
 	} {
 		err := send(t, newRabbit(t, c.url, c.config), time.Minute, message("orders", "1"))[0]
@@ -127,4 +130,32 @@ func TestTLSOfRabbitMQIsVerifiedOnBothSidesAndRotated(t *testing.T) {
 		}
 	}
 	wantRabbit(t, send(t, sink, time.Minute, message("orders", "2"))[0], "confirmed", "")
+}
+
+// oldTLS is the URL of a server that speaks TLS 1.0 at most.
+func oldTLS(t *testing.T, cert, key string) string {
+	t.Helper()
+	pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_ = conn.(*tls.Conn).Handshake() // it must fail
+				conn.Close()
+			}()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	return "amqps://guest:guest@localhost:" + port
 }
