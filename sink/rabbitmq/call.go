@@ -103,10 +103,20 @@ func (c *call) expire() {
 		c.link.cut()
 	}
 	<-c.sent
-	if b == nil && c.left.Load() > 0 && unsent(c.link.raw) { // a server that blocks has what was written
+	if b == nil && c.unsettled() && unsent(c.link.raw) { // a server that blocks has what was written
 		c.link.cut()
 	}
 	for i := range c.settled {
 		c.settle(i, err)
 	}
+}
+
+// unsettled is not what left tells: that is late by a confirmation, behind which the caller may end the call's time.
+func (c *call) unsettled() bool {
+	for i := range c.settled {
+		if !c.settled[i].Load() {
+			return true
+		}
+	}
+	return false
 }
