@@ -12,6 +12,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/waybillhq/waybill/dialect"
 )
@@ -27,7 +28,9 @@ type database struct {
 	exists func(ctx context.Context, q querier, table string) (bool, error)
 	// prefix stands before each table's name.
 	prefix string
-	check  func(ctx context.Context, q querier) (Faults, error)
+	// busy tells that somebody else holds the database, and that all of a transaction may be tried again.
+	busy  func(error) bool
+	check func(ctx context.Context, q querier) (Faults, error)
 }
 
 type querier interface {
@@ -78,6 +81,7 @@ func Apply(ctx context.Context, db *sql.DB, d dialect.Dialect) (applied []string
 		return nil, err
 	}
 	err = locked(ctx, db, d, func(conn *sql.Conn, b database) error {
+		applied = nil
 		done, err := recorded(ctx, conn, b)
 		if err != nil {
 			return err
@@ -182,16 +186,26 @@ func recorded(ctx context.Context, q querier, b database) (map[int]bool, error) 
 }
 
 // locked runs fn in a transaction in which nobody else migrates.
-func locked(ctx context.Context, db *sql.DB, d dialect.Dialect, fn func(*sql.Conn, database) error) (err error) {
+func locked(ctx context.Context, db *sql.DB, d dialect.Dialect, fn func(*sql.Conn, database) error) error {
 	b, err := of(d)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("waybill: WB4304 migrate: %w", err)
+	for giveUp := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if err = once(ctx, db, b, fn); err == nil || b.busy == nil || !b.busy(err) || ctx.Err() != nil || time.Now().After(giveUp) {
+			break
 		}
-	}()
+	}
+	if err != nil {
+		err = fmt.Errorf("waybill: WB4304 migrate: %w", err)
+	}
+	return err
+}
+
+// patience bounds the wait for others who migrate.
+const patience = 30 * time.Second
+
+func once(ctx context.Context, db *sql.DB, b database, fn func(*sql.Conn, database) error) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
@@ -203,10 +217,11 @@ func locked(ctx context.Context, db *sql.DB, d dialect.Dialect, fn func(*sql.Con
 	}
 	defer restore()
 	end := context.WithoutCancel(ctx) // the connection goes back to the pool without an open transaction
-	if err := fn(conn, b); err != nil {
-		_, failed := conn.ExecContext(end, "ROLLBACK")
-		return errors.Join(err, failed)
+	if err = fn(conn, b); err == nil {
+		if _, err = conn.ExecContext(end, "COMMIT"); err == nil {
+			return nil
+		}
 	}
-	_, err = conn.ExecContext(end, "COMMIT")
-	return err
+	_, failed := conn.ExecContext(end, "ROLLBACK")
+	return errors.Join(err, failed)
 }

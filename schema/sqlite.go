@@ -9,6 +9,8 @@ import (
 
 var sqlite = database{
 	prefix: "waybill_",
+	// SQLite does not wait with everything: it fails at once where waiting could be for ever.
+	busy: func(err error) bool { return strings.Contains(err.Error(), "database is locked") },
 	begin: func(ctx context.Context, conn *sql.Conn) (func(), error) {
 		var timeout int
 		if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
@@ -16,7 +18,7 @@ var sqlite = database{
 		}
 		end := context.WithoutCancel(ctx)
 		restore := func() { _, _ = conn.ExecContext(end, fmt.Sprintf("PRAGMA busy_timeout = %d", timeout)) } // an open connection takes it
-		if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 30000"); err != nil {
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", patience.Milliseconds())); err != nil {
 			return nil, err
 		}
 		if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
