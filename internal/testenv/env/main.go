@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/waybillhq/waybill/internal/testenv"
@@ -18,8 +19,12 @@ func main() {
 	defer m.Close()
 	postgres := testenv.StartPostgres(&m, testenv.PostgresConfig{Fsync: true})
 	nats := testenv.StartNATS(&m, testenv.NATSConfig{})
+	kafka := testenv.StartKafka(&m, testenv.KafkaConfig{})
+	rabbitmq := testenv.StartRabbitMQ(&m, testenv.RabbitMQConfig{})
 	fmt.Printf("export WAYBILL_TEST_POSTGRES_URL='%s'\n", postgres.URL())
 	fmt.Printf("export WAYBILL_TEST_NATS_URL='%s'\n", nats.URL())
+	fmt.Printf("export WAYBILL_TEST_KAFKA_URL='%s'\n", strings.Join(kafka.Brokers(), ","))
+	fmt.Printf("export WAYBILL_TEST_RABBITMQ_URL='%s' WAYBILL_TEST_RABBITMQ_MANAGEMENT_URL='%s'\n", rabbitmq.URL(), rabbitmq.ManagementURL())
 	fmt.Println("# running until interrupted; the data goes with it")
 	<-stop
 }
