@@ -79,9 +79,12 @@ func (c *call) fail(f *flight, err error) {
 }
 
 func (c *call) settle(i int, err error) {
-	if !c.settled[i].CompareAndSwap(false, true) {
-		return
+	if c.settled[i].CompareAndSwap(false, true) {
+		c.tell(i, err)
 	}
+}
+
+func (c *call) tell(i int, err error) {
 	c.confirm(i, err)
 	if c.left.Add(-1) == 0 {
 		c.ended()
@@ -89,9 +92,16 @@ func (c *call) settle(i int, err error) {
 }
 
 // expire ends the call at the end of its time. A message that is being written must not leave this process any more, nor
-// one that the kernel holds; if the connection is stuck, cutting it also frees send.
+// one that the kernel holds; if the connection is stuck, cutting it also frees send. What is open is claimed first: its reason
+// is the time, not the cut, and what is just being told is not open.
 func (c *call) expire() {
-	if c.left.Load() == 0 {
+	var open []int
+	for i := range c.settled {
+		if c.settled[i].CompareAndSwap(false, true) {
+			open = append(open, i)
+		}
+	}
+	if len(open) == 0 {
 		return
 	}
 	err := errUnconfirmed(context.Cause(c.ctx))
@@ -103,20 +113,10 @@ func (c *call) expire() {
 		c.link.cut()
 	}
 	<-c.sent
-	if b == nil && c.unsettled() && unsent(c.link.raw) { // a server that blocks has what was written
+	if b == nil && unsent(c.link.raw) { // a server that blocks has what was written
 		c.link.cut()
 	}
-	for i := range c.settled {
-		c.settle(i, err)
+	for _, i := range open {
+		c.tell(i, err)
 	}
-}
-
-// unsettled is not what left tells: that is late by a confirmation, behind which the caller may end the call's time.
-func (c *call) unsettled() bool {
-	for i := range c.settled {
-		if !c.settled[i].Load() {
-			return true
-		}
-	}
-	return false
 }
