@@ -17,14 +17,8 @@ import (
 
 // Check implements relay.Checker. With Create, a topic that is missing is no finding.
 func (s *Sink) Check(ctx context.Context, topics []string) ([]relay.Finding, error) {
-	s.mu.Lock()
-	closed := s.closed
-	if !closed {
-		s.flight.Add(1)
-	}
-	s.mu.Unlock()
-	if closed {
-		return nil, errClosed
+	if err := s.enter(); err != nil {
+		return nil, err
 	}
 	defer s.flight.Done()
 	if err := s.client.Ping(ctx); err != nil {

@@ -72,15 +72,9 @@ func (s *Sink) Publish(ctx context.Context, messages []*relay.Message, confirm f
 	if len(messages) == 0 {
 		return
 	}
-	s.mu.Lock()
-	closed := s.closed
-	if !closed {
-		s.flight.Add(1)
-	}
-	s.mu.Unlock()
-	if closed {
+	if err := s.enter(); err != nil {
 		for i := range messages {
-			confirm(i, errClosed)
+			confirm(i, err)
 		}
 		return
 	}
@@ -88,6 +82,16 @@ func (s *Sink) Publish(ctx context.Context, messages []*relay.Message, confirm f
 	if ctx.Err() == nil { // else the call is over already
 		c.give(messages)
 	}
+}
+
+func (s *Sink) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errClosed
+	}
+	s.flight.Add(1)
+	return nil
 }
 
 // Close waits for what is in flight and closes the connections. Closing twice is safe.
