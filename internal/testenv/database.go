@@ -2,7 +2,6 @@ package testenv
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -28,12 +27,7 @@ func Database(t T, sql ...string) string {
 		return d.Database(t, sql...)
 	}
 	p, err := shared()
-	if m := (*missing)(nil); errors.As(err, &m) {
-		skip(t, m)
-	}
-	if err != nil {
-		t.Fatalf("testenv: start the shared postgres: %v", err)
-	}
+	mustHave(t, "start the shared postgres: ", err)
 	p.showSince(t)
 	return p.Database(t, sql...)
 }

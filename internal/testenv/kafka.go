@@ -65,12 +65,7 @@ func (k *Kafka) addresses(of func(*KafkaNode) string) (list []string) {
 func StartKafka(t T, config KafkaConfig) *Kafka {
 	t.Helper()
 	k, err := newKafka(config)
-	if m := (*missing)(nil); errors.As(err, &m) {
-		skip(t, m)
-	}
-	if err != nil {
-		t.Fatalf("testenv: %v", err)
-	}
+	mustHave(t, "", err)
 	k.t = t
 	err = k.each((*KafkaNode).start)
 	for _, n := range k.Nodes {
@@ -89,12 +84,7 @@ func KafkaBrokers(t T) []string {
 		return strings.Split(strings.TrimPrefix(given, "kafka://"), ",")
 	}
 	k, err := sharedKafka()
-	if m := (*missing)(nil); errors.As(err, &m) {
-		skip(t, m)
-	}
-	if err != nil {
-		t.Fatalf("testenv: start the shared kafka: %v", err)
-	}
+	mustHave(t, "start the shared kafka: ", err)
 	k.Nodes[0].showSince(t)
 	return k.Brokers()
 }
@@ -105,12 +95,8 @@ func NeedKafka(t T) {
 	if os.Getenv("WAYBILL_TEST_KAFKA_URL") != "" {
 		return
 	}
-	if _, err := findKafka(); err != nil {
-		if m := (*missing)(nil); errors.As(err, &m) {
-			skip(t, m)
-		}
-		t.Fatalf("testenv: %v", err)
-	}
+	_, err := findKafka()
+	mustHave(t, "", err)
 }
 
 var sharedKafka = sync.OnceValues(func() (*Kafka, error) {

@@ -1,7 +1,6 @@
 package testenv
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,12 +33,7 @@ func (n *NATS) URL() string { return n.url }
 func StartNATS(t T, config NATSConfig) *NATS {
 	t.Helper()
 	n, err := newNATS(config)
-	if m := (*missing)(nil); errors.As(err, &m) {
-		skip(t, m)
-	}
-	if err != nil {
-		t.Fatalf("testenv: %v", err)
-	}
+	mustHave(t, "", err)
 	n.own(t, n.start())
 	return n
 }
@@ -52,12 +46,7 @@ func NATSURL(t T) string {
 		return given
 	}
 	n, err := sharedNATS()
-	if m := (*missing)(nil); errors.As(err, &m) {
-		skip(t, m)
-	}
-	if err != nil {
-		t.Fatalf("testenv: start the shared nats: %v", err)
-	}
+	mustHave(t, "start the shared nats: ", err)
 	n.showSince(t)
 	return n.url
 }
@@ -68,12 +57,8 @@ func NeedNATS(t T) {
 	if os.Getenv("WAYBILL_TEST_NATS_URL") != "" {
 		return
 	}
-	if _, err := natsServer(); err != nil {
-		if m := (*missing)(nil); errors.As(err, &m) {
-			skip(t, m)
-		}
-		t.Fatalf("testenv: %v", err)
-	}
+	_, err := natsServer()
+	mustHave(t, "", err)
 }
 
 var sharedNATS = sync.OnceValues(func() (*NATS, error) {

@@ -1,7 +1,6 @@
 package testenv
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -39,12 +38,7 @@ type RabbitMQ struct {
 func StartRabbitMQ(t T, config RabbitMQConfig) *RabbitMQ {
 	t.Helper()
 	r, err := newRabbitMQ(config)
-	if m := (*missing)(nil); errors.As(err, &m) {
-		skip(t, m)
-	}
-	if err != nil {
-		t.Fatalf("testenv: %v", err)
-	}
+	mustHave(t, "", err)
 	r.own(t, r.start())
 	return r
 }

@@ -34,12 +34,7 @@ func RabbitMQVhost(t T) *Vhost {
 		return r.Vhost(t)
 	}
 	r, err := sharedRabbitMQ()
-	if m := (*missing)(nil); errors.As(err, &m) {
-		skip(t, m)
-	}
-	if err != nil {
-		t.Fatalf("testenv: start the shared rabbitmq: %v", err)
-	}
+	mustHave(t, "start the shared rabbitmq: ", err)
 	r.showSince(t)
 	return r.Vhost(t)
 }

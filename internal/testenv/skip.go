@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -31,4 +32,15 @@ func skip(t T, m *missing) {
 		}
 	}
 	t.Skipf("%v", m)
+}
+
+// mustHave ends the test when err is not nil: as skip does, if a server cannot be had, and else as failed while doing something.
+func mustHave(t T, doing string, err error) {
+	t.Helper()
+	if m := (*missing)(nil); errors.As(err, &m) {
+		skip(t, m)
+	}
+	if err != nil {
+		t.Fatalf("testenv: %s%v", doing, err)
+	}
 }
